@@ -1,0 +1,11 @@
+//! A transport-agnostic chat engine.
+pub mod bus;
+pub mod ids;
+pub mod limits;
+pub mod policy;
+pub mod protocol;
+pub mod rights;
+pub mod store;
+pub mod time;
+
+pub use protocol::Draft;

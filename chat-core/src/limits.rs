@@ -1,0 +1,115 @@
+//! Every bound of the engine in one place: its unit, why it is what it is, and what happens there.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What a client is told of the bounds that concern it (`welcome.limits`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a message's text. Past it: `too_large`.
+    pub text_bytes: usize,
+    /// Bytes of one incoming frame or message. Past it the transport closes with 1009.
+    pub frame_bytes: usize,
+    /// Events of one history page. A larger `limit` is capped.
+    pub history_page: usize,
+    /// Bytes of an idempotency key. Past it: `too_large`.
+    pub key_bytes: usize,
+    /// Bytes of a message's `meta` as JSON text. Past it: `too_large`.
+    pub meta_bytes: usize,
+    /// Bytes of a reaction's emoji; the longest in Unicode 16 has 35. Past it: `too_large`.
+    pub emoji_bytes: usize,
+    /// Rooms that one connection may have joined. Past it: `forbidden`.
+    #[serde(skip)]
+    pub rooms_per_connection: usize,
+    /// Bytes of encoded events that a room keeps live, per codec. An older position is fed from the store.
+    #[serde(skip)]
+    pub tail_bytes: usize,
+    /// Bytes of events in one page read from the store; a page holds at least one event.
+    #[serde(skip)]
+    pub page_bytes: usize,
+    /// Bytes gathered for one write to one connection, give or take one event.
+    #[serde(skip)]
+    pub flush_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            text_bytes: 4096,
+            frame_bytes: 65_536,
+            history_page: 200,
+            key_bytes: 64,
+            meta_bytes: 4096,
+            emoji_bytes: 64,
+            rooms_per_connection: 1000,
+            tail_bytes: 1 << 20,
+            page_bytes: 256 << 10,
+            flush_bytes: 64 << 10,
+        }
+    }
+}
+
+/// Bytes of a user's or a room's name. Past it: `too_large`.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Bytes of a room's topic. Past it: `too_large`.
+pub const TOPIC_BYTES_MAX: usize = 1024;
+
+/// Bytes of a room's opaque state as JSON text. Past it: `too_large`.
+pub const STATE_BYTES_MAX: usize = 16 << 10;
+
+/// Commands of one connection that still wait for their reply or for its place in the stream.
+/// At the bound no more is read from the connection.
+pub const PENDING_COMMANDS_MAX: usize = 1024;
+
+/// Bytes of replies that wait to be taken by one connection. At the bound no more is read from it.
+pub const PENDING_REPLY_BYTES_MAX: usize = 256 << 10;
+
+/// Appends that wait for a commit, in all. Past it a send is refused as `overloaded`.
+pub const COMMIT_QUEUE_MAX: usize = 65_536;
+
+/// Bytes of appends that wait for a commit, in all. Past it a send is refused as `overloaded`.
+pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Appends of one transaction: keeps one commit under some 10 ms (2.2 µs a row measured on SQLite).
+pub const BATCH_ITEMS_MAX: usize = 1000;
+
+/// Bytes of one transaction; one item may be larger.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Longest pause between two commits, which gathers sends into one transaction.
+pub const COMMIT_PACE_MAX: Duration = Duration::from_millis(10);
+
+/// First pause before a failed store is asked again; it doubles up to [`STORE_RETRY_MAX`].
+pub const STORE_RETRY_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause before a failed store is asked again.
+pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// Store reads that run at the same time; the others wait their turn.
+pub const STORE_READS_MAX: usize = 16;
+
+/// Ephemeral events that a room keeps for its connections; who is further behind misses the oldest.
+pub const EPHEMERAL_MAX: usize = 256;
+
+/// Connected users up to which a room tells of each one's presence; past it, of their number only.
+pub const PRESENCE_NAMED_MAX: usize = 200;
+
+/// Ids in `joined.online`.
+pub const ONLINE_IDS_MAX: usize = 100;
+
+/// How long after a user's last connection the room hears `offline`: covers a reconnect, and ends well
+/// inside the promised 5 s.
+pub const PRESENCE_LINGER: Duration = Duration::from_millis(500);
+
+/// At most one `typing`, `read` or count of the online a user and room in this time.
+pub const EPHEMERAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Read marks are written at the latest this long after they moved.
+pub const READ_MARK_DELAY: Duration = Duration::from_secs(2);
+
+/// Ends of rights (removals, bans, a room made private) that a room remembers, so that a join whose rights were
+/// read before one of them notices. An older reading is made again.
+pub const BARRIERS_MAX: usize = 1024;
