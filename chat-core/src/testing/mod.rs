@@ -2,3 +2,6 @@
 
 pub mod conformance;
 pub mod simulation;
+mod faulty;
+
+pub use faulty::{Calls, Chance, Counts, Fault, FaultyStore};

@@ -60,6 +60,8 @@ struct Timeline {
     events: BTreeMap<Seq, Arc<Event>>,
     standings: BTreeMap<UserId, (Standing, Seq)>,
     private_since: Option<Seq>,
+    /// The oldest that is kept; keys of older ones are forgotten.
+    first: Seq,
 }
 
 impl Log {
@@ -108,7 +110,7 @@ impl Log {
                 room.private_since = (*visibility == Visibility::Private).then_some(event.seq);
             }
             EventBody::Message(message) => {
-                let twice = room.events.values().any(|before| match &before.body {
+                let twice = room.events.range(room.first..).any(|(_, before)| match &before.body {
                     EventBody::Message(one) => one.key == message.key && before.from == event.from,
                     _ => false,
                 });
@@ -651,6 +653,7 @@ impl World {
             events: BTreeMap::new(),
             standings: BTreeMap::new(),
             private_since: private.then_some(Seq::ZERO),
+            first: Seq::ZERO,
         };
         self.log.rooms.insert(epoch, timeline);
         let query = crate::store::PageQuery {
@@ -684,6 +687,7 @@ impl World {
         let view = ready(self.store.room(room.clone(), host)).expect("it answers").expect("it is there");
         let first = Seq(self.rng.u64(0..=view.room.last_seq.0 + 1));
         let first = ready(self.store.trim(view.room.no, first)).expect("it answers").expect("it is there");
+        self.log.rooms.get_mut(&view.room.epoch).expect("it was made").first = first;
         self.nodes.iter().for_each(|node| node.hub.handle_trimmed(view.room.no, first));
     }
 }
