@@ -13,7 +13,7 @@ use crate::{
     presence::{Presence, Spoken},
     protocol::{Event, EventBody, LeftReason, MemberChange},
     rights::{Standing, Visibility},
-    store::{Committed, RoomView},
+    store::{Committed, Page, RoomView},
     tail::{Block, Found, Tail},
 };
 
@@ -297,10 +297,17 @@ impl Room {
         wanted.then(|| self.tail.last())
     }
 
-    /// What [`Room::poll_fill`] asked for; nothing where the store did not answer.
-    pub(crate) fn handle_filled(&mut self, now: Duration, events: Vec<Event>) {
+    /// What [`Room::poll_fill`] asked for. Where the hole itself is kept no longer, the tail begins anew after it: who
+    /// stands before it finds that out, and whether it may go on, from the store.
+    pub(crate) fn handle_filled(&mut self, now: Duration, page: Page) {
         self.filling = false;
-        self.handle_committed(now, events.into_iter().map(Arc::new));
+        if page.first_seq > self.tail.last().next() {
+            self.tail.restart(page.first_seq.prev());
+            self.barriers = Barriers { changes: VecDeque::new(), since: page.first_seq.prev() };
+            self.handle_trimmed(page.first_seq);
+            self.stir_all();
+        }
+        self.handle_committed(now, page.events.into_iter().map(Arc::new));
     }
 
     /// The events before `first` are kept no longer.

@@ -195,6 +195,11 @@ impl Tail {
         self.cut();
     }
 
+    /// Begins anew after event `last`, with what is between lost to the readers of this tail.
+    pub(crate) fn restart(&mut self, last: Seq) {
+        *self = Self::new(last, self.bytes_max);
+    }
+
     /// Collects the blocks that hold what comes after `position`, up to about `bytes` of it.
     pub(crate) fn read_after(&self, position: Seq, bytes: usize, blocks: &mut Vec<Arc<Block>>) -> Found {
         if position >= self.last {

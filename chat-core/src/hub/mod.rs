@@ -349,7 +349,7 @@ impl Hub {
     fn filled(&self, now: Now, cell: &Arc<RoomCell>, page: Option<Page>) {
         match page {
             Some(page) => {
-                cell.lock().handle_filled(now.mono, page.events);
+                cell.lock().handle_filled(now.mono, page);
                 self.arm(cell);
                 self.fill(cell);
                 self.retire(cell);

@@ -133,12 +133,12 @@ impl Lane {
     fn begin_one(&mut self, waiting: Waiting, desk: &mut Desk) -> Option<Waiting> {
         let answered = self.owed.is_empty();
         match (&waiting.command, &self.seat) {
-            (RoomCommand::Join { .. }, Some(_)) => self.join_again(waiting.id),
             (RoomCommand::History(_), _) => return self.begin_history(answered, waiting, desk),
             (RoomCommand::Join { .. } | RoomCommand::Leave, _) | (_, None) if !answered => {
                 return Some(waiting);
             }
             (RoomCommand::Join { .. }, None) => self.begin_join(waiting, desk),
+            (RoomCommand::Join { .. }, Some(_)) => self.join_again(waiting.id),
             (_, None) => self.begin_look(waiting.id, desk),
             (RoomCommand::Leave, Some(_)) => self.leave(waiting.id, desk),
             (_, Some(_)) => self.act(waiting, desk),

@@ -112,7 +112,7 @@ impl Lane {
         }
         if let Some(end) = look.end.filter(|end| self.is_past(*end)) {
             self.dismiss(end.reason, desk, sink);
-            return Halt::Wait;
+            return Halt::Done;
         }
         if !blocks.is_empty() {
             return Halt::Done;
@@ -125,7 +125,7 @@ impl Lane {
     fn fall_behind(&mut self, end: Option<End>, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
         if let Some(end) = end.filter(|end| self.is_past(*end)) {
             self.dismiss(end.reason, desk, sink);
-            return Halt::Wait;
+            return Halt::Done;
         }
         let Some(seat) = &mut self.seat else { return Halt::Wait };
         if !desk.catch_up.acquire(self.no) {
@@ -153,7 +153,10 @@ impl Lane {
         let Some(seat) = &mut self.seat else { return };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
-            Ok(page) if page.first_seq > seat.position.next() => (Vec::new(), None),
+            // What comes next is kept no longer: whoever may still read begins anew.
+            Ok(page) if page.first_seq > seat.position.next() => {
+                (Vec::new(), page.end.and_then(|_| at_once(LeftReason::Removed)))
+            }
             Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
