@@ -34,8 +34,8 @@ pub(super) struct Seat {
 pub(super) enum Feed {
     /// The live tail.
     Tail,
-    /// The store, which has been asked.
-    Asked,
+    /// The store, which has been asked under this number.
+    Asked(u64),
     /// A page of the store.
     Page { events: VecDeque<Event>, end: Option<End> },
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Feed, Flow, Lane, Owed};
+use super::{Feed, Flow, Lane, Owed, Seat};
 use crate::{
     hub::{Job, PageJob},
     ids::Seq,
@@ -86,7 +86,7 @@ impl Lane {
     fn flush_stream(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &self.seat else { return Halt::Wait };
         match &seat.feed {
-            Feed::Asked => Halt::Wait,
+            Feed::Asked(_) => Halt::Wait,
             Feed::Page { .. } => self.flush_page(desk, sink),
             Feed::Tail => self.flush_tail(desk, sink),
         }
@@ -134,7 +134,6 @@ impl Lane {
         if seat.position >= seat.replay_until && !std::mem::replace(&mut seat.slow, true) {
             desk.hub.metrics.slow_readers(1.0);
         }
-        seat.feed = Feed::Asked;
         let limits = desk.hub.limits;
         let query = PageQuery {
             room: seat.cell.no,
@@ -145,12 +144,15 @@ impl Lane {
             kinds: Vec::new(),
         };
         let address = desk.ticket(self.no);
+        seat.feed = Feed::Asked(address.ticket);
         desk.hub.ask(Job::Page(PageJob { query, address }));
         Halt::Wait
     }
 
-    pub(super) fn take_page(&mut self, page: Result<Page, NoPage>) {
-        let Some(seat) = &mut self.seat else { return };
+    /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
+    pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
+        let wanted = |seat: &&mut Seat| matches!(seat.feed, Feed::Asked(asked) if asked == ticket);
+        let Some(seat) = self.seat.as_mut().filter(wanted) else { return };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
             // What comes next is kept no longer: whoever may still read begins anew.
@@ -302,11 +304,12 @@ impl Lane {
 
     /// What comes next is kept no longer: the client is told to begin anew.
     fn reset(&mut self, desk: &Desk, sink: &mut impl Sink) {
-        self.displace();
         let Some(seat) = &mut self.seat else { return };
         let entry = seat.cell.lock().entry();
-        seat.position = entry.last_seq;
+        seat.position = seat.position.max(entry.last_seq);
+        let position = seat.position;
         let joined = Joined { reset: true, ..seat.joined(entry) };
+        self.displace(position);
         desk.tell(sink, None, &Reply::Joined(joined));
     }
 }
