@@ -143,6 +143,8 @@ pub(crate) enum Found {
     Live,
     /// The next event is not held here any more: the store has it.
     Behind,
+    /// Whether this reader may read on has to be asked.
+    Unsure,
 }
 
 /// A room's newest events, bounded in bytes.

@@ -239,6 +239,7 @@ impl Hub {
                 });
                 address.send(News::Viewed(seen));
             }
+            (Job::Renew { address, .. }, Done::View(Ok(view))) => address.send(News::Renewed(view)),
             (Job::History { address, .. }, Done::History(history)) => address.send(News::History(history)),
             (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
             (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),

@@ -330,6 +330,7 @@ impl Lane {
         match news {
             News::Settled(outcome) => self.settled(ticket, outcome, desk.acks),
             News::Page(page) => self.take_page(ticket, page),
+            News::Renewed(view) => self.take_view(ticket, view),
             News::Opened(opened) => {
                 if let Some(Busy::Joining { id, after, epoch, .. }) = self.take_busy(ticket) {
                     self.opened((id, after, epoch), opened, desk);

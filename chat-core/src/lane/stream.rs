@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Feed, Flow, Lane, Owed, Seat};
+use super::{Feed, Flow, Lane, Owed};
 use crate::{
     hub::{Job, PageJob},
     ids::Seq,
@@ -12,7 +12,7 @@ use crate::{
     room::End,
     session::Desk,
     sink::Sink,
-    store::{NoPage, Page, PageQuery},
+    store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
 };
 
@@ -88,6 +88,7 @@ impl Lane {
         match &seat.feed {
             Feed::Asked(_) => Halt::Wait,
             Feed::Page { .. } => self.flush_page(desk, sink),
+            Feed::Renewed(_) => self.renew(desk, sink),
             Feed::Tail => self.flush_tail(desk, sink),
         }
     }
@@ -97,8 +98,10 @@ impl Lane {
         let (mut blocks, mut spoken) = (Vec::new(), Vec::new());
         let reader = seat.reader(desk.conn);
         let look = seat.cell.lock().look(&reader, desk.hub.limits.flush_bytes, &mut blocks, &mut spoken);
-        if look.found == Found::Behind {
-            return self.fall_behind(look.end, desk, sink);
+        match look.found {
+            Found::Live => {}
+            Found::Behind => return self.fall_behind(look.end, desk, sink),
+            Found::Unsure => return self.ask_rights(desk),
         }
         if std::mem::take(&mut seat.slow) {
             desk.hub.metrics.slow_readers(-1.0);
@@ -119,6 +122,38 @@ impl Lane {
         }
         self.speak(&spoken, heard, sink);
         Halt::Wait
+    }
+
+    /// Nobody knows whether this user may still read: ask the store.
+    fn ask_rights(&mut self, desk: &mut Desk) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        let address = desk.ticket(self.no);
+        seat.feed = Feed::Asked(address.ticket);
+        desk.hub.ask(Job::Renew { room: self.room.clone(), who: desk.who.clone(), address });
+        Halt::Wait
+    }
+
+    /// Takes what [`Lane::ask_rights`] asked for.
+    pub(super) fn take_view(&mut self, ticket: u64, view: Option<RoomView>) {
+        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) {
+            seat.feed = Feed::Renewed(view);
+        }
+    }
+
+    /// Goes on where the user still may.
+    fn renew(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        let Feed::Renewed(view) = std::mem::replace(&mut seat.feed, Feed::Tail) else { return Halt::Done };
+        let view = view.filter(|view| view.room.no == seat.cell.no);
+        match view.map(|view| (view.role(desk.who.actor().authority), view)) {
+            None => self.dismiss(LeftReason::Closed, desk, sink),
+            Some((None, _)) => self.dismiss(LeftReason::Removed, desk, sink),
+            Some((Some(role), view)) => {
+                seat.role = role;
+                seat.cell.lock().renew(desk.conn, &view);
+            }
+        }
+        Halt::Done
     }
 
     /// The tail no longer has what comes next: ask the store.
@@ -151,8 +186,7 @@ impl Lane {
 
     /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
     pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
-        let wanted = |seat: &&mut Seat| matches!(seat.feed, Feed::Asked(asked) if asked == ticket);
-        let Some(seat) = self.seat.as_mut().filter(wanted) else { return };
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
             // What comes next is kept no longer: whoever may still read begins anew.
