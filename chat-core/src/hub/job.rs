@@ -6,11 +6,10 @@ use super::MissingRooms;
 use crate::{
     ids::{Epoch, RoomId, RoomNo, Seq},
     limits::Limits,
-    mailbox::Mailbox,
+    mail::{Letter, Mailbox, News},
     protocol::{CommandError, ErrorCode, HistoryFrom, HistoryPage, HistoryQuery},
     rights::{Identity, Visibility},
     room::RoomCell,
-    session::{Letter, News},
     store::{Created, NewRoom, NoPage, Page, PageQuery, ReadMark, RoomKind, RoomView, Store, StoreError},
     time::Now,
 };
@@ -151,6 +150,22 @@ impl From<OpenError> for CommandError {
     }
 }
 
+/// Ids that only direct rooms have.
+pub(crate) const DIRECT_PREFIX: &str = "direct.";
+
+impl Task {
+    /// What it comes to where the store fails.
+    pub(crate) fn failed(&self, error: StoreError) -> Done {
+        match &self.job {
+            Job::Open { .. } | Job::View { .. } | Job::Renew { .. } => Done::View(Err(error.into())),
+            Job::History { .. } => Done::History(Err(error.into())),
+            Job::Page(_) | Job::Fill { .. } => Done::Page(Err(error)),
+            Job::Ends(_) => Done::Ends(Err(error)),
+            Job::SaveMarks(_) => Done::Saved(Err(error)),
+        }
+    }
+}
+
 /// Does what a task asks for. `now` and `random` are for a room that it may have to make.
 ///
 /// # Cancel safety
@@ -199,6 +214,9 @@ async fn open(
 ) -> Result<Option<RoomView>, OpenError> {
     let view = store.room(room.clone(), who.user.clone()).await?;
     let (None, MissingRooms::Create { rooms_max }) = (&view, missing) else { return Ok(view) };
+    if room.as_str().starts_with(DIRECT_PREFIX) {
+        return Ok(view);
+    }
     let new = NewRoom {
         id: room.clone(),
         epoch: Epoch::from_random(random),
@@ -235,7 +253,7 @@ pub(crate) async fn read_history(
         room: view.room.no,
         reader: Some(who.actor()),
         from: query.from,
-        limit: query.limit.unwrap_or(usize::MAX).min(limits.history_page),
+        limit: query.limit.unwrap_or(usize::MAX).clamp(1, limits.history_page.max(1)),
         bytes: limits.page_bytes,
         kinds: query.kinds.clone(),
     };

@@ -1,6 +1,9 @@
-//! The rooms in memory, by id.
+//! The rooms in memory, by id and by number.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     ids::{RoomId, RoomNo, Seq},
@@ -13,98 +16,133 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     by_id: BTreeMap<RoomId, Slot>,
+    by_no: BTreeMap<RoomNo, Arc<RoomCell>>,
 }
 
 #[derive(Debug)]
 enum Slot {
-    /// The store is being asked, `asked` times at once. Commits heard of meanwhile may not be in its answers.
-    Expected { asked: usize, heard: BTreeMap<RoomNo, Seq> },
+    /// The store is being asked.
+    Expected(Expected),
     /// In memory.
     Open(Arc<RoomCell>),
 }
 
+/// What is heard of a room while the store is asked for it may not be in the store's answer.
+#[derive(Debug, Default)]
+struct Expected {
+    /// How many questions are under way.
+    asked: usize,
+    /// The highest numbers committed, by incarnation.
+    heard: BTreeMap<RoomNo, Seq>,
+    /// Incarnations that were deleted.
+    gone: BTreeSet<RoomNo>,
+}
+
 impl Rooms {
     /// Says that the store is asked for a room: from now on no commit in it goes unheard.
-    pub(super) fn expect(&mut self, id: &RoomId) {
-        let expected = Slot::Expected { asked: 0, heard: BTreeMap::new() };
-        if let Slot::Expected { asked, .. } = self.by_id.entry(id.clone()).or_insert(expected) {
-            *asked += 1;
+    pub(super) fn announce(&mut self, id: &RoomId) {
+        let slot = self.by_id.entry(id.clone()).or_insert_with(|| Slot::Expected(Expected::default()));
+        if let Slot::Expected(expected) = slot {
+            expected.asked += 1;
         }
     }
 
     /// The store knows no such room, or did not answer.
     pub(super) fn give_up(&mut self, id: &RoomId) {
-        if let Some(Slot::Expected { asked, .. }) = self.by_id.get_mut(id) {
-            *asked = asked.saturating_sub(1);
-            if *asked == 0 {
+        if let Some(Slot::Expected(expected)) = self.by_id.get_mut(id) {
+            expected.asked = expected.asked.saturating_sub(1);
+            if expected.asked == 0 {
                 self.by_id.remove(id);
             }
         }
     }
 
-    /// The room that the store has told of. `None` where memory has another incarnation of it, or forgot that it was
-    /// asked: the store must be asked again.
+    /// The room that the store has told of. `None` where that is older than what memory knows: the store must be asked
+    /// again.
     pub(super) fn enter(&mut self, view: &RoomView, limits: &Limits) -> Option<Arc<RoomCell>> {
         let (id, no) = (&view.room.id, view.room.no);
-        match self.by_id.get_mut(id) {
-            Some(Slot::Open(cell)) if cell.no == no => Some(cell.clone()),
-            Some(Slot::Expected { heard, .. }) => {
+        match self.by_id.get(id)? {
+            Slot::Open(cell) if cell.no == no => Some(cell.clone()),
+            Slot::Open(cell) if cell.no > no => None,
+            Slot::Open(cell) => {
+                // Its deletion has not been heard of yet.
+                let cell = cell.clone();
+                self.forget(&cell);
+                cell.lock().close();
+                None
+            }
+            Slot::Expected(expected) if expected.gone.contains(&no) => {
+                self.give_up(id);
+                None
+            }
+            Slot::Expected(expected) => {
                 let cell = Arc::new(RoomCell::new(view, limits));
-                if let Some(last) = heard.get(&no) {
+                if let Some(last) = expected.heard.get(&no) {
                     cell.lock().handle_store_end(*last);
                 }
                 self.by_id.insert(id.clone(), Slot::Open(cell.clone()));
+                self.by_no.insert(no, cell.clone());
                 Some(cell)
             }
-            Some(Slot::Open(cell)) if cell.no < no => {
-                // Its deletion has not been heard of yet.
-                cell.lock().close();
-                self.by_id.remove(id);
-                None
-            }
-            Some(Slot::Open(_)) | None => None,
         }
     }
 
     /// The room of a commit, where it is in memory.
     pub(super) fn committed(&mut self, last: &Committed) -> Option<Arc<RoomCell>> {
+        let no = last.room();
         match self.by_id.get_mut(&last.event().room)? {
-            Slot::Open(cell) => (cell.no == last.room()).then(|| cell.clone()),
-            Slot::Expected { heard, .. } => {
-                let seq = heard.entry(last.room()).or_default();
-                *seq = last.event().seq.max(*seq);
+            Slot::Open(cell) if cell.no < no => {
+                // Its deletion has not been heard of yet.
+                let cell = cell.clone();
+                self.forget(&cell);
+                cell.lock().close();
+                None
+            }
+            Slot::Open(cell) => (cell.no == no).then(|| cell.clone()),
+            Slot::Expected(expected) => {
+                let heard = expected.heard.entry(no).or_default();
+                *heard = last.event().seq.max(*heard);
                 None
             }
         }
     }
 
-    /// The rooms in memory.
-    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<RoomCell>> {
-        self.by_id.values().filter_map(|slot| match slot {
-            Slot::Open(cell) => Some(cell),
-            Slot::Expected { .. } => None,
-        })
+    /// An incarnation is gone. Returns it where it was in memory; it is so no longer.
+    pub(super) fn deleted(&mut self, id: &RoomId, no: RoomNo) -> Option<Arc<RoomCell>> {
+        match self.by_id.get_mut(id)? {
+            Slot::Open(cell) if cell.no == no => {
+                let cell = cell.clone();
+                self.forget(&cell);
+                Some(cell)
+            }
+            Slot::Open(_) => None,
+            Slot::Expected(expected) => {
+                expected.gone.insert(no);
+                None
+            }
+        }
+    }
+
+    /// Takes this very cell out of memory; another one of the same room stays.
+    pub(super) fn forget(&mut self, cell: &Arc<RoomCell>) {
+        if matches!(self.by_id.get(&cell.id), Some(Slot::Open(open)) if Arc::ptr_eq(open, cell)) {
+            self.by_id.remove(&cell.id);
+            self.by_no.remove(&cell.no);
+        }
+    }
+
+    /// The numbers of the rooms in memory.
+    pub(super) fn numbers(&self) -> Vec<RoomNo> {
+        self.by_no.keys().copied().collect()
     }
 
     /// The room of this number, where it is in memory.
     pub(super) fn find(&self, no: RoomNo) -> Option<Arc<RoomCell>> {
-        self.open().find(|cell| cell.no == no).cloned()
+        self.by_no.get(&no).cloned()
     }
 
-    /// Takes a room out of memory.
-    pub(super) fn forget(&mut self, id: &RoomId, no: RoomNo) -> Option<Arc<RoomCell>> {
-        match self.by_id.get(id) {
-            Some(Slot::Open(cell)) if cell.no == no => {
-                let cell = cell.clone();
-                self.by_id.remove(id);
-                Some(cell)
-            }
-            _ => None,
-        }
-    }
-
-    /// How many are in memory or on their way there.
+    /// How many are in memory.
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_no.len()
     }
 }
