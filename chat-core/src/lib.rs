@@ -6,6 +6,8 @@ pub mod policy;
 pub mod protocol;
 pub mod rights;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 
 pub use protocol::Draft;
