@@ -1,6 +1,7 @@
 //! The suite that every store passes, on SQLite.
 
 #![cfg(feature = "sqlite")]
+#![expect(clippy::unwrap_used, reason = "a helper of tests, outside of a #[test]")]
 
 use chat_store::SqliteStore;
 

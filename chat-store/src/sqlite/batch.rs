@@ -14,7 +14,7 @@ use chat_core::{
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::{
-    events,
+    events::Insert,
     people::{self, Person},
     rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user, visibility_str},
 };
@@ -38,7 +38,7 @@ pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result
 /// a room's new `last_seq` is written once, at the end.
 pub(super) struct Batch<'t> {
     tx: &'t Transaction<'t>,
-    insert: CachedStatement<'t>,
+    insert: Insert<'t>,
     key: CachedStatement<'t>,
     rooms: BTreeMap<RoomNo, Option<Room>>,
     people: BTreeMap<(RoomNo, UserId), Option<Person>>,
@@ -55,7 +55,7 @@ impl<'t> Batch<'t> {
     pub(super) fn new(tx: &'t Transaction<'t>) -> rusqlite::Result<Self> {
         Ok(Self {
             tx,
-            insert: tx.prepare_cached(events::INSERT)?,
+            insert: Insert::new(tx)?,
             key: tx
                 .prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")?,
             rooms: BTreeMap::new(),
@@ -76,9 +76,9 @@ impl<'t> Batch<'t> {
 
     /// Writes an accepted event, and what follows from it.
     pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<()> {
-        events::insert(&mut self.insert, no, event)?;
+        let body = self.insert.write(no, event)?;
         match &event.body {
-            EventBody::Edited { target, text } => self.edit(no, *target, text.as_deref(), event)?,
+            EventBody::Edited { target, .. } => self.edit(no, *target, body, event)?,
             EventBody::Deleted { target } => self.delete(no, *target)?,
             EventBody::Reaction { target, emoji, remove } => {
                 self.execute(
@@ -109,19 +109,33 @@ impl<'t> Batch<'t> {
         self.tx.prepare_cached(statement)?.execute(params).map(drop)
     }
 
-    fn edit(&self, no: RoomNo, target: Seq, text: Option<&str>, event: &Event) -> rusqlite::Result<()> {
+    /// The message shows the text of its newest `edited` event; its own goes.
+    fn edit(&self, no: RoomNo, target: Seq, body: Option<i64>, event: &Event) -> rusqlite::Result<()> {
         self.execute(
-            "UPDATE events SET text = ?3, edited_seq = ?4, edited_at = ?5 WHERE room = ?1 AND seq = ?2",
-            (sql(no.0), sql(target.0), text, sql(event.seq.0), event.at.0),
+            "UPDATE bodies SET text = NULL WHERE id = (SELECT body FROM events WHERE room = ?1 AND seq = ?2)",
+            (sql(no.0), sql(target.0)),
+        )?;
+        self.execute(
+            "UPDATE events SET edited_body = ?3, edited_seq = ?4, edited_at = ?5 WHERE room = ?1 AND seq = ?2",
+            (sql(no.0), sql(target.0), body, sql(event.seq.0), event.at.0),
         )
     }
 
     /// Takes the texts away in place: with `secure_delete` SQLite overwrites them.
     fn delete(&self, no: RoomNo, target: Seq) -> rusqlite::Result<()> {
-        let message = (sql(no.0), sql(target.0));
-        self.execute("UPDATE events SET text = NULL, meta = NULL WHERE room = ?1 AND seq = ?2", message)?;
-        self.execute("UPDATE events SET text = NULL WHERE room = ?1 AND kind = 2 AND target = ?2", message)?;
-        self.execute("DELETE FROM reactions WHERE room = ?1 AND target = ?2", message)
+        for statement in [
+            "UPDATE bodies SET text = NULL, meta = NULL
+             WHERE id IN (
+                SELECT body FROM events WHERE room = ?1 AND seq = ?2
+                UNION ALL
+                SELECT body FROM events WHERE room = ?1 AND kind = 2 AND target = ?2
+             )",
+            "UPDATE events SET deleted = 1 WHERE room = ?1 AND seq = ?2",
+            "DELETE FROM reactions WHERE room = ?1 AND target = ?2",
+        ] {
+            self.execute(statement, (sql(no.0), sql(target.0)))?;
+        }
+        Ok(())
     }
 
     fn change_standing(
@@ -235,7 +249,11 @@ impl Facts for Batch<'_> {
 
     fn message(&mut self, room: RoomNo, seq: Seq) -> rusqlite::Result<Option<MessageFacts>> {
         let mut statement = self.tx.prepare_cached(
-            "SELECT author, at, text, edited_seq, edited_at FROM events WHERE room = ?1 AND seq = ?2 AND kind = 1",
+            "SELECT author, at, coalesce(edited.text, own.text), edited_seq, edited_at
+             FROM events
+             LEFT JOIN bodies AS own ON own.id = body
+             LEFT JOIN bodies AS edited ON edited.id = edited_body
+             WHERE room = ?1 AND seq = ?2 AND kind = 1",
         )?;
         let message = statement.query_row((sql(room.0), sql(seq.0)), |row| {
             let edited_at: Option<i64> = row.get(4)?;

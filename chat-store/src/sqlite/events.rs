@@ -5,22 +5,30 @@ use chat_core::{
     protocol::{Event, EventBody, EventKind, Json, MemberChange, Message, RoomPatch},
     rights::Role,
 };
-use rusqlite::{CachedStatement, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::rows::{bad, json, maybe, maybe_seq, parsed, role, seq, sql, timestamp, user};
 
-/// Takes what [`insert`] binds.
-pub(super) const INSERT: &str = "INSERT INTO events
-    (room, seq, at, author, kind, target, key, text, meta, subject, change, role)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+/// The statements that write an event.
+pub(super) struct Insert<'c> {
+    event: CachedStatement<'c>,
+    body: CachedStatement<'c>,
+}
 
-/// The columns that [`read`] reads, in a statement over `events`.
-macro_rules! event_columns {
-    () => {
-        "seq, at, author, kind, target, key, text, meta, edited_at, subject, change, role"
+/// Reads what [`read`] reads; what follows is a `WHERE` over `events`.
+macro_rules! select_events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, at, author, kind, target, key, coalesce(edited.text, own.text), own.meta, edited_at,
+                subject, change, role
+             FROM events
+             LEFT JOIN bodies AS own ON own.id = body
+             LEFT JOIN bodies AS edited ON edited.id = edited_body ",
+            $rest
+        )
     };
 }
-pub(super) use event_columns;
+pub(super) use select_events;
 
 /// What differs from kind to kind.
 #[derive(Default)]
@@ -62,35 +70,46 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Writes an event's row by the statement [`INSERT`].
-pub(super) fn insert(
-    statement: &mut CachedStatement<'_>,
-    room: RoomNo,
-    event: &Event,
-) -> rusqlite::Result<()> {
-    let parts = Parts::of(&event.body);
-    let target = match &event.body {
-        EventBody::Message(message) => message.reply_to,
-        body => body.target(),
-    };
-    statement.execute(params![
-        sql(room.0),
-        sql(event.seq.0),
-        event.at.0,
-        event.from.as_str(),
-        event.body.kind().number(),
-        target.map(|target| sql(target.0)),
-        parts.key,
-        parts.text,
-        parts.meta,
-        parts.subject,
-        parts.change,
-        parts.role.map(Role::as_str),
-    ])?;
-    Ok(())
+impl<'c> Insert<'c> {
+    pub(super) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            event: conn.prepare_cached(
+                "INSERT INTO events (room, seq, at, author, kind, target, key, body, subject, change, role, deleted)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
+            )?,
+            body: conn.prepare_cached("INSERT INTO bodies (text, meta) VALUES (?1, ?2)")?,
+        })
+    }
+
+    /// Writes an event's rows. The answer is the number of its text, if it has one.
+    pub(super) fn write(&mut self, room: RoomNo, event: &Event) -> rusqlite::Result<Option<i64>> {
+        let parts = Parts::of(&event.body);
+        let target = match &event.body {
+            EventBody::Message(message) => message.reply_to,
+            body => body.target(),
+        };
+        let body = match parts.text {
+            Some(text) => Some(self.body.insert((text, parts.meta))?),
+            None => None,
+        };
+        self.event.execute(params![
+            sql(room.0),
+            sql(event.seq.0),
+            event.at.0,
+            event.from.as_str(),
+            event.body.kind().number(),
+            target.map(|target| sql(target.0)),
+            parts.key,
+            body,
+            parts.subject,
+            parts.change,
+            parts.role.map(Role::as_str),
+        ])?;
+        Ok(body)
+    }
 }
 
-/// Reads an event from a row of [`event_columns`]. What a [`EventBody::Room`] changed is not in it.
+/// Reads an event from a row of [`select_events`]. What a [`EventBody::Room`] changed is not in it.
 pub(super) fn read(row: &Row<'_>, room: &RoomId) -> rusqlite::Result<Event> {
     let kind = row.get(3).ok().and_then(EventKind::from_number).ok_or_else(|| bad(3))?;
     Ok(Event {

@@ -121,7 +121,7 @@ impl SqliteStore {
     /// [`OpenError`]; the file is then as it was.
     ///
     /// # Cancel safety
-    /// A dropped future leaves a file that is closed soon after.
+    /// Dropping the future waits until the file is closed again.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         SqliteOptions::new().open(path).await
     }
@@ -159,12 +159,13 @@ impl SqliteStore {
         claim: impl FnOnce() -> Result<Place, OpenError> + Send + 'static,
         options: SqliteOptions,
     ) -> Result<Self, OpenError> {
+        // First, and so dropped last: it waits for threads that end once their queues are closed.
+        let mut threads = Threads::default();
         let serving = Arc::new(AtomicBool::new(false));
         let (readers, read_jobs) = Queue::new(Arc::clone(&serving));
         let (writer, write_jobs) = Queue::new(Arc::clone(&serving));
         let (wake, wakes) = sync_channel(1);
         let (opened, open) = oneshot::channel();
-        let mut threads = Threads::default();
         let io = |source| OpenError::Io { path: "database".into(), source };
         let run = move || {
             let writer = claim().and_then(|place| {

@@ -95,7 +95,7 @@ impl SqliteOptions {
     /// [`OpenError`]; the file is then as it was.
     ///
     /// # Cancel safety
-    /// A dropped future leaves a file that is closed soon after.
+    /// Dropping the future waits until the file is closed again.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         let path = path.as_ref().to_owned();
         SqliteStore::start(move || Place::claim(&path), self).await

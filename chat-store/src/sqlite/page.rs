@@ -9,7 +9,7 @@ use chat_core::{
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::{
-    events::{self, event_columns},
+    events::{self, select_events},
     people,
     rows::{json, maybe, maybe_seq, number, parse_visibility, room_facts, seq, sql, sql_len},
 };
@@ -52,15 +52,10 @@ fn right_ends(
 }
 
 /// `?4` has one bit for each kind that is wanted.
-const UPWARDS: &str = concat!(
-    "SELECT ",
-    event_columns!(),
-    " FROM events WHERE room = ?1 AND seq > ?2 AND seq < ?3 AND (?4 >> kind) & 1 ORDER BY seq LIMIT ?5"
-);
-const DOWNWARDS: &str = concat!(
-    "SELECT ",
-    event_columns!(),
-    " FROM events WHERE room = ?1 AND seq > ?2 AND seq < ?3 AND (?4 >> kind) & 1 ORDER BY seq DESC LIMIT ?5"
+const UPWARDS: &str =
+    select_events!("WHERE room = ?1 AND seq > ?2 AND seq < ?3 AND (?4 >> kind) & 1 ORDER BY seq LIMIT ?5");
+const DOWNWARDS: &str = select_events!(
+    "WHERE room = ?1 AND seq > ?2 AND seq < ?3 AND (?4 >> kind) & 1 ORDER BY seq DESC LIMIT ?5"
 );
 
 /// The events that fit into the page, oldest first, and whether another one would follow.

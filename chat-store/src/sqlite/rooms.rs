@@ -13,8 +13,9 @@ use super::{
     rows::{ROOM_BY_ID, number, room_record, seq, sql, visibility_str},
 };
 
-/// The tables in which rows hang on a room's number, all by a column `room`.
-const DELETE_FROM_EACH: [&str; 5] = [
+/// Empties the tables in which rows hang on a room's number.
+const DELETE_FROM_EACH: [&str; 6] = [
+    "DELETE FROM bodies WHERE id IN (SELECT body FROM events WHERE room = ?1)",
     "DELETE FROM events WHERE room = ?1",
     "DELETE FROM room_changes WHERE room = ?1",
     "DELETE FROM reactions WHERE room = ?1",
@@ -94,6 +95,7 @@ pub(super) fn trim(tx: &Transaction<'_>, no: RoomNo, first: Seq) -> rusqlite::Re
         return Ok(Some(room.first_seq));
     }
     for statement in [
+        "DELETE FROM bodies WHERE id IN (SELECT body FROM events WHERE room = ?1 AND seq < ?2)",
         "DELETE FROM events WHERE room = ?1 AND seq < ?2",
         "DELETE FROM room_changes WHERE room = ?1 AND seq < ?2",
         "DELETE FROM reactions WHERE room = ?1 AND target < ?2",

@@ -61,7 +61,7 @@ fn unread(conn: &Connection, room: RoomNo, user: &UserId, read: Seq) -> rusqlite
     let mut statement = conn.prepare_cached(
         "SELECT count(*) FROM (
             SELECT 1 FROM events
-            WHERE room = ?1 AND seq > ?2 AND kind = 1 AND text IS NOT NULL AND author <> ?3
+            WHERE room = ?1 AND seq > ?2 AND kind = 1 AND NOT deleted AND author <> ?3
             LIMIT ?4
          )",
     )?;

@@ -28,7 +28,7 @@ CREATE TABLE totals (
 
 INSERT INTO totals VALUES (1, 0);
 
--- A message's row has its newest text. `kind` is `EventKind::number`.
+-- `kind` is `EventKind::number`. What people wrote stands in `bodies`.
 CREATE TABLE events (
     room      INTEGER NOT NULL,
     seq       INTEGER NOT NULL,
@@ -37,15 +37,29 @@ CREATE TABLE events (
     kind      INTEGER NOT NULL,
     target    INTEGER,              -- the message that is answered, edited, deleted or reacted to
     key       TEXT,                 -- message
-    text      TEXT,                 -- message, edited: NULL once deleted
-    meta      TEXT,                 -- message: JSON, NULL once deleted
+    body      INTEGER,              -- message, edited: its own row of `bodies`
+    edited_body INTEGER,            -- message: the row of its newest `edited` event
     edited_seq INTEGER,             -- message: its newest `edited` event
     edited_at INTEGER,
+    deleted   INTEGER NOT NULL,     -- message
     subject   TEXT,                 -- reaction: the emoji; member: the user
     change    TEXT,                 -- reaction: set, removed; member: added, role, removed, banned
     role      TEXT,                 -- member: added, role
     PRIMARY KEY (room, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Texts, apart from their events so that a deleted one leaves no bytes behind.
+--
+-- When SQLite splits or merges pages, it copies rows and leaves the old bytes where they stood, `secure_delete` or not.
+-- Rows of this table are never moved by a message: new ones are put at the end, an edit is a row of its own, and a
+-- deletion sets NULL in place, which neither splits nor merges. (Only where whole rooms are deleted or trimmed can pages
+-- be merged, and a copy of a neighbour stay until the page is used again.)
+-- Counting and filtering events also read a fourth of the pages without the texts.
+CREATE TABLE bodies (
+    id   INTEGER PRIMARY KEY,
+    text TEXT,                      -- NULL once deleted, and of a message once edited
+    meta TEXT                       -- message: JSON, NULL once deleted
+) STRICT;
 
 CREATE UNIQUE INDEX events_by_key ON events (room, author, key) WHERE key IS NOT NULL;
 CREATE INDEX events_edits ON events (room, target) WHERE kind = 2;
