@@ -31,6 +31,9 @@ pub(super) const WAL_PAGES_MAX: u32 = 4 * WAL_PAGES_PASSIVE;
 /// Without a commit for this long the log is emptied.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// Pages after which the writer tries again where a reader was in the way.
+const RETRY_PAGES: u32 = WAL_PAGES_PASSIVE / 4;
+
 /// How long the writer waits for readers when it starts the log anew; a history page takes well under 1 ms.
 const RESTART_WAIT_MAX: Duration = Duration::from_millis(20);
 
@@ -116,7 +119,7 @@ impl Pace {
             None
         } else if pages >= self.restart_at {
             // Where somebody is in the way, not at each of the next commits again.
-            self.restart_at = pages + WAL_PAGES_PASSIVE;
+            self.restart_at = pages + RETRY_PAGES;
             Some(Mode::Restart)
         } else if pages >= self.passive_at {
             self.passive_at = pages + WAL_PAGES_PASSIVE;
@@ -128,7 +131,9 @@ impl Pace {
 }
 
 /// Starts the log anew from the writer's own connection.
-pub(super) fn restart(conn: &Connection) -> Health {
+pub(super) fn restart(shared: &Shared, conn: &Connection) -> Health {
+    // SQLite lets one checkpoint run at a time and refuses the second: wait for the other thread's, milliseconds.
+    let _alone = shared.checkpointer.lock();
     let restarted = conn.busy_timeout(RESTART_WAIT_MAX).and_then(|()| checkpoint(conn, Mode::Restart));
     let reset = conn.busy_timeout(BUSY_MAX);
     match restarted.and_then(|done| reset.map(|()| done)) {
@@ -155,7 +160,7 @@ mod tests {
         assert_eq!(pace.due(2500), Some(Mode::Passive));
         assert_eq!(pace.due(4000), Some(Mode::Restart));
         assert_eq!(pace.due(4001), Some(Mode::Passive), "a reader was in the way");
-        assert_eq!(pace.due(5000), Some(Mode::Restart));
+        assert_eq!(pace.due(4250), Some(Mode::Restart));
         assert_eq!(pace.due(10), None);
         assert_eq!(pace.due(1000), Some(Mode::Passive));
     }

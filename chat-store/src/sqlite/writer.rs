@@ -103,7 +103,7 @@ impl Writer {
                 let _ = self.checkpoint.try_send(());
                 Health::Sound
             }
-            Some(Mode::Restart | Mode::Truncate) => checkpoint::restart(conn),
+            Some(Mode::Restart | Mode::Truncate) => checkpoint::restart(&self.shared, conn),
             None => Health::Sound,
         })
     }
@@ -132,6 +132,8 @@ impl Writer {
         loop {
             self.shared.close_slots();
             self.conn = None;
+            // With its connections the database has lost every failure so far; what follows is a new one.
+            self.shared.broken.store(false, Ordering::Release);
             match self.reopen() {
                 Ok(()) => break,
                 Err(error) => {

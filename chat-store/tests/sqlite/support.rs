@@ -88,8 +88,3 @@ pub(crate) fn keys(events: &[Event]) -> Vec<(String, u64)> {
     };
     events.iter().filter_map(key).collect()
 }
-
-/// Whether a file holds these bytes; a missing one holds nothing.
-pub(crate) fn holds(path: &Path, bytes: &[u8]) -> bool {
-    std::fs::read(path).is_ok_and(|file| file.windows(bytes.len()).any(|window| window == bytes))
-}
