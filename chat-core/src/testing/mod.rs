@@ -1,3 +1,6 @@
 //! For tests of stores, and of what stands on a store (feature `testing`).
 
 pub mod conformance;
+mod faulty;
+
+pub use faulty::{Calls, Chance, Counts, Fault, FaultyStore};
