@@ -1,0 +1,11 @@
+//! The suite that every store passes, on SQLite.
+
+#![cfg(feature = "sqlite")]
+
+use chat_store::SqliteStore;
+
+async fn store() -> SqliteStore {
+    SqliteStore::in_memory().await.unwrap()
+}
+
+chat_core::conformance_tests!(store);
