@@ -10,8 +10,8 @@ use chat_core::{
     limits::Limits,
     protocol::{
         Ack, Answer, Command, CommandError, Ephemeral, ErrorCode, Event, EventBody, EventKind, HistoryFrom,
-        HistoryPage, HistoryQuery, Joined, Json, LeftReason, MemberChange, Message, PresenceState, Reactions, Reply,
-        Request, RoomCommand, RoomPatch, Welcome,
+        HistoryPage, HistoryQuery, Joined, Json, LeftReason, MemberChange, Message, PresenceState, Reactions,
+        Reply, Request, RoomCommand, RoomPatch, Welcome,
     },
     rights::{Identity, Role, Visibility},
 };
@@ -53,8 +53,8 @@ fn files(direction: &str) -> BTreeMap<String, String> {
     for entry in fs::read_dir(&folder).expect("the folder is part of the repository") {
         let path = entry.expect("a readable folder").path();
         let name = path.file_name().expect("an entry has a name").to_string_lossy();
-        let name = name.strip_suffix(".json").unwrap_or_else(|| panic!("{name} is no .json file")).to_owned();
-        files.insert(name, fs::read_to_string(&path).expect("a text file"));
+        let name = name.strip_suffix(".json").expect("only .json files are there");
+        files.insert(name.to_owned(), fs::read_to_string(&path).expect("a text file"));
     }
     files
 }
@@ -130,7 +130,8 @@ fn answer(id: Option<u64>, reply: &Reply) -> String {
 fn replies() -> Frames<String> {
     let ack = Ack { room: room(), seq: Seq(21), at: AT, duplicate: false };
     let duplicate = Ack { duplicate: true, ..ack.clone() };
-    let events = vec![event(20, EventBody::Message(text("hello"))), event(21, EventBody::Deleted { target: Seq(7) })];
+    let events =
+        vec![event(20, EventBody::Message(text("hello"))), event(21, EventBody::Deleted { target: Seq(7) })];
     let page = HistoryPage { events, more: true };
     let not_found = CommandError::no_such_room();
     let limited = CommandError::new(ErrorCode::RateLimited, "too many messages").retry_after_ms(500);
@@ -157,8 +158,12 @@ fn text(text: &str) -> Message {
 
 fn messages() -> Frames<String> {
     let meta = Json::parse(r#"{"colour":"blue"}"#).expect("JSON");
-    let full =
-        Message { key: Some("k1".into()), reply_to: Some(Seq(5)), meta: Some(meta), ..text("hi <b>there</b> \u{1f44b}") };
+    let full = Message {
+        key: Some("k1".into()),
+        reply_to: Some(Seq(5)),
+        meta: Some(meta),
+        ..text("hi <b>there</b> \u{1f44b}")
+    };
     let reactions = vec![
         Reactions { emoji: "\u{1f389}".into(), count: 1, me: false },
         Reactions { emoji: "\u{1f44d}".into(), count: 2, me: true },
@@ -175,7 +180,8 @@ fn messages() -> Frames<String> {
 fn changes() -> Frames<String> {
     let target = Seq(21);
     let member = |change| json(&event(26, EventBody::Member { user: user("bob"), change }));
-    let reaction = |remove| json(&event(24, EventBody::Reaction { target, emoji: "\u{1f44d}".into(), remove }));
+    let reaction =
+        |remove| json(&event(24, EventBody::Reaction { target, emoji: "\u{1f44d}".into(), remove }));
     let patch = RoomPatch {
         name: Some("The lobby".into()),
         topic: Some("".into()),
