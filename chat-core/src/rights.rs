@@ -32,7 +32,9 @@ impl Role {
 
     /// Reads a role; `None` where there is none of that name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Member, Self::Operator, Self::Manager, Self::Admin].into_iter().find(|role| role.as_str() == text)
+        [Self::Member, Self::Operator, Self::Manager, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == text)
     }
 }
 

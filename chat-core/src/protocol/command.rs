@@ -189,7 +189,9 @@ impl Fields<'_> {
             Some("read") => Ok(RoomCommand::Read { seq: required("seq", seq("seq", self.seq)?)? }),
             Some("typing") => Ok(RoomCommand::Typing),
             Some("history") => self.history(),
-            _ => return Err(CommandError::new(ErrorCode::UnknownCommand, "there is no command of this type")),
+            _ => {
+                return Err(CommandError::new(ErrorCode::UnknownCommand, "there is no command of this type"));
+            }
         };
         Ok(Command::InRoom(self.room()?, command?))
     }
@@ -217,7 +219,9 @@ impl Fields<'_> {
         draft.key = string("key", self.key)?.map(Into::into);
         draft.reply_to = seq("reply_to", self.reply_to)?;
         draft.meta = match self.meta {
-            Some(raw) => Some(Json::parse(raw.get()).map_err(|_| CommandError::invalid("meta", "must be JSON"))?),
+            Some(raw) => {
+                Some(Json::parse(raw.get()).map_err(|_| CommandError::invalid("meta", "must be JSON"))?)
+            }
             None => None,
         };
         Ok(RoomCommand::Send(draft))
@@ -305,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_send_keeps_its_text_and_meta() {
-        let text = r#"{"type":"send","id":3,"room":"r","key":"k\u0031","text":"a\u0000b","meta":{"a": 1},"x":[{}]}"#;
+        let text =
+            r#"{"type":"send","id":3,"room":"r","key":"k\u0031","text":"a\u0000b","meta":{"a": 1},"x":[{}]}"#;
         let request = Request::decode(text).unwrap();
         let draft = Draft::text("a\0b").key("k1").meta(Json::parse("{\"a\": 1}").unwrap());
         assert_eq!(request.id, Some(3));
@@ -320,14 +325,30 @@ mod tests {
         let lone_meta = r#"{"type":"send","room":"r","text":"a","meta":{"a":"\udfff"}}"#;
         let huge = r#"{"type":"ping","x":1e999}"#;
         let twice = r#"{"type":"ping","type":"ping"}"#;
-        for bad in ["", "null", "[]", "[1,2]", "1", "{", r#"{"type":"#, &deep, &deep_field, lone, lone_meta, huge, twice] {
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "[1,2]",
+            "1",
+            "{",
+            r#"{"type":"#,
+            &deep,
+            &deep_field,
+            lone,
+            lone_meta,
+            huge,
+            twice,
+        ] {
             assert_eq!(code(bad), (None, ErrorCode::BadJson), "{}", bad.get(..40).unwrap_or(bad));
         }
     }
 
     #[test]
     fn an_unknown_type_is_an_unknown_command() {
-        for bad in [r#"{"id":1}"#, r#"{"id":1,"type":{}}"#, r#"{"id":1,"type":"__proto__"}"#, r#"{"id":1,"type":7}"#] {
+        for bad in
+            [r#"{"id":1}"#, r#"{"id":1,"type":{}}"#, r#"{"id":1,"type":"__proto__"}"#, r#"{"id":1,"type":7}"#]
+        {
             assert_eq!(code(bad), (Some(1), ErrorCode::UnknownCommand), "{bad}");
         }
     }

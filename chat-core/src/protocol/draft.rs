@@ -133,7 +133,8 @@ pub fn check_text(text: &str, limits: &Limits) -> Result<(), CommandError> {
 /// # Errors
 /// `invalid` or `too_large`, with `field` in the message.
 pub fn check_label(field: &str, text: &str, bytes_max: usize) -> Result<(), CommandError> {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match text {
         "" => Err(CommandError::invalid(field, "must not be empty")),
         _ if text.len() > bytes_max => Err(CommandError::too_large(field, bytes_max)),

@@ -1,9 +1,6 @@
 //! What happens in a room.
 
-use serde::{
-    Serialize, Serializer,
-    ser::SerializeMap,
-};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::draft::{Json, Key};
 use crate::{
@@ -203,7 +200,9 @@ impl EventBody {
     /// The message that this event changes; `None` for events that stand for themselves.
     pub const fn target(&self) -> Option<Seq> {
         match self {
-            Self::Edited { target, .. } | Self::Deleted { target } | Self::Reaction { target, .. } => Some(*target),
+            Self::Edited { target, .. } | Self::Deleted { target } | Self::Reaction { target, .. } => {
+                Some(*target)
+            }
             Self::Message(_) | Self::Member { .. } | Self::Room(_) => None,
         }
     }

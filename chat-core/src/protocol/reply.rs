@@ -252,7 +252,9 @@ impl Serialize for Answer<'_> {
                 Wire::Ack { id, room, seq: *seq, at: *at, duplicate: *duplicate }
             }
             Reply::Ok => Wire::Ok { id },
-            Reply::History { room, page } => Wire::History { id, room, events: &page.events, more: page.more },
+            Reply::History { room, page } => {
+                Wire::History { id, room, events: &page.events, more: page.more }
+            }
             Reply::Pong { server_time } => Wire::Pong { id, server_time: *server_time },
             Reply::Error(CommandError { code, message, retry_after_ms }) => {
                 Wire::Error { id, code: code.as_str(), message, retry_after_ms: *retry_after_ms }

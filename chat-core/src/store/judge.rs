@@ -70,7 +70,12 @@ pub trait Facts {
     ///
     /// # Errors
     /// The store's own.
-    fn key(&mut self, room: RoomNo, author: &UserId, key: &str) -> Result<Option<(Seq, Timestamp)>, Self::Error>;
+    fn key(
+        &mut self,
+        room: RoomNo,
+        author: &UserId,
+        key: &str,
+    ) -> Result<Option<(Seq, Timestamp)>, Self::Error>;
 
     /// The message of this number; `None` where there is no event, or one of another kind.
     ///

@@ -130,7 +130,9 @@ impl Append {
         const ROW_BYTES: usize = 128;
         ROW_BYTES
             + match &self.change {
-                Change::Message(draft) => draft.text.len() + draft.meta.as_ref().map_or(0, |meta| meta.as_str().len()),
+                Change::Message(draft) => {
+                    draft.text.len() + draft.meta.as_ref().map_or(0, |meta| meta.as_str().len())
+                }
                 Change::Edit { text, .. } => text.len(),
                 Change::Room(patch) => patch.state.as_ref().map_or(0, |state| state.as_str().len()),
                 Change::Delete { .. } | Change::React { .. } | Change::Member { .. } => 0,
@@ -381,7 +383,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn create_room(&self, room: NewRoom, rooms_max: u64) -> BoxFuture<'_, Result<Created, StoreError>>;
 
     /// Deletes a room with all that hangs on it, where `actor` manages it.
-    fn delete_room(&self, room: RoomNo, actor: Actor) -> BoxFuture<'_, Result<Result<(), Refused>, StoreError>>;
+    fn delete_room(
+        &self,
+        room: RoomNo,
+        actor: Actor,
+    ) -> BoxFuture<'_, Result<Result<(), Refused>, StoreError>>;
 
     /// Drops the events before `first`, which then is the oldest kept; at most up to `last_seq` + 1. Keys of dropped
     /// messages go with them. A `first` that is not above today's changes nothing. The answer is the oldest now kept;

@@ -1,0 +1,284 @@
+//! Group commit: many sends, one transaction.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    ids::{RoomNo, Seq},
+    limits::{
+        BATCH_BYTES_MAX, BATCH_ITEMS_MAX, COMMIT_PACE_MAX, COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_MAX,
+        STORE_RETRY_MAX, STORE_RETRY_MIN,
+    },
+    mailbox::Mailbox,
+    protocol::{CommandError, ErrorCode},
+    store::{Append, Appended, Outcomes, Refused, StoreError},
+};
+
+/// What became of an append, as its sender is told.
+pub(crate) type Outcome = Result<Appended, CommandError>;
+
+/// Who waits for an outcome.
+#[derive(Debug)]
+pub(crate) enum ReplyTo {
+    /// A session, with its own number of the append.
+    Session(Arc<Mailbox>, u64),
+    /// A call that waits for nothing else.
+    Caller(oneshot::Sender<Outcome>),
+}
+
+/// An append on its way.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    /// What to commit.
+    pub append: Append,
+    /// Whom to tell.
+    pub reply_to: ReplyTo,
+}
+
+/// An outcome and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// Whom to tell.
+    pub reply_to: ReplyTo,
+    /// What.
+    pub outcome: Outcome,
+}
+
+/// Gathers appends into batches, one at a time, and settles what became of them.
+///
+/// After a lost outcome it goes on only when the store has said where the rooms of that batch end: see
+/// [`Committer::poll_ends`]. Until then every append is refused as `unavailable`.
+#[derive(Debug, Default)]
+pub(crate) struct Committer {
+    queue: VecDeque<Submission>,
+    queue_bytes: usize,
+    /// Items of a batch that the store refused as a whole: they go one by one.
+    singly: VecDeque<Submission>,
+    in_flight: Vec<Submission>,
+    began: Option<Duration>,
+    pace: Pace,
+    recovery: Option<Recovery>,
+}
+
+#[derive(Debug)]
+struct Recovery {
+    /// Rooms whose end is in doubt.
+    rooms: Vec<RoomNo>,
+    retry_at: Duration,
+    pause: Duration,
+    asking: bool,
+}
+
+impl Committer {
+    /// Takes an append.
+    ///
+    /// # Errors
+    /// `overloaded` where too many wait, `unavailable` while the store is away: nothing is kept of it then.
+    pub(crate) fn handle_append(
+        &mut self,
+        now: Duration,
+        submission: Submission,
+    ) -> Result<(), (Submission, CommandError)> {
+        let bytes = submission.append.weight_bytes();
+        if self.recovery.is_some() {
+            return Err((submission, CommandError::unavailable()));
+        }
+        if self.queue.len() >= COMMIT_QUEUE_MAX || self.queue_bytes + bytes > COMMIT_QUEUE_BYTES_MAX {
+            return Err((submission, CommandError::overloaded()));
+        }
+        self.pace.arrival(now);
+        self.queue_bytes += bytes;
+        self.queue.push_back(submission);
+        Ok(())
+    }
+
+    /// How many appends wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.queue.len() + self.singly.len() + self.in_flight.len()
+    }
+
+    /// Whether nothing waits and nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.depth() == 0
+    }
+
+    /// The next batch to commit; then [`Committer::handle_outcomes`] is owed.
+    pub(crate) fn poll_batch(&mut self, now: Duration) -> Option<Vec<Append>> {
+        if !self.in_flight.is_empty() || self.recovery.is_some() {
+            return None;
+        }
+        if let Some(single) = self.singly.pop_front() {
+            self.in_flight.push(single);
+        } else if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.gather();
+        }
+        if self.in_flight.is_empty() {
+            return None;
+        }
+        self.began = Some(now);
+        Some(self.in_flight.iter().map(|submission| submission.append.clone()).collect())
+    }
+
+    fn gather(&mut self) {
+        let mut bytes = 0;
+        while let Some(next) = self.queue.front() {
+            let weight = next.append.weight_bytes();
+            let full = self.in_flight.len() >= BATCH_ITEMS_MAX || bytes + weight > BATCH_BYTES_MAX;
+            if full && !self.in_flight.is_empty() {
+                break;
+            }
+            bytes += weight;
+            self.queue_bytes -= weight;
+            self.in_flight.extend(self.queue.pop_front());
+        }
+    }
+
+    /// When [`Committer::poll_batch`] or [`Committer::poll_ends`] has something to do; `None` while it waits for
+    /// something else than time.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        if let Some(recovery) = &self.recovery {
+            return (!recovery.asking).then_some(recovery.retry_at);
+        }
+        if !self.in_flight.is_empty() {
+            return None;
+        }
+        if !self.singly.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let at_once = self.queue.is_empty() || self.queue.len() >= BATCH_ITEMS_MAX;
+        let paced = self.began.filter(|_| !at_once).map_or(Duration::ZERO, |began| began + self.pace.wait());
+        (!self.queue.is_empty()).then_some(paced)
+    }
+
+    /// What the store said to the batch. Returns what each sender is to be told, in the batch's order; those that are
+    /// tried again singly are told later.
+    pub(crate) fn handle_outcomes(
+        &mut self,
+        now: Duration,
+        outcomes: Result<Outcomes, StoreError>,
+    ) -> Vec<Settled> {
+        let batch = std::mem::take(&mut self.in_flight);
+        match outcomes {
+            Ok(outcomes) => {
+                assert_eq!(outcomes.len(), batch.len(), "a store gives one outcome an item");
+                self.pace.commit(now.saturating_sub(self.began.unwrap_or(now)));
+                batch
+                    .into_iter()
+                    .zip(outcomes)
+                    .map(|(item, outcome)| settle(item, outcome.map_err(refused)))
+                    .collect()
+            }
+            Err(StoreError::Rejected(error)) if batch.len() == 1 => {
+                tracing::error!(error = &*error, "the store refuses one item");
+                let reply = || CommandError::new(ErrorCode::Internal, "the store refuses this command");
+                batch.into_iter().map(|item| settle(item, Err(reply()))).collect()
+            }
+            Err(StoreError::Rejected(error)) => {
+                tracing::warn!(
+                    error = &*error,
+                    items = batch.len(),
+                    "the store refuses a batch: its items go singly"
+                );
+                self.singly.extend(batch);
+                Vec::new()
+            }
+            Err(StoreError::Unavailable(error)) => {
+                tracing::error!(error = &*error, items = batch.len(), "the store does not answer");
+                self.recover(now, batch)
+            }
+        }
+    }
+
+    /// Everything that waits is told that nobody knows; the store is asked where its rooms end.
+    fn recover(&mut self, now: Duration, batch: Vec<Submission>) -> Vec<Settled> {
+        let mut rooms: Vec<RoomNo> = batch.iter().map(|item| item.append.room).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        let pause = STORE_RETRY_MIN;
+        self.recovery = Some(Recovery { rooms, retry_at: now, pause, asking: false });
+        self.queue_bytes = 0;
+        let waiting = std::mem::take(&mut self.singly).into_iter().chain(std::mem::take(&mut self.queue));
+        batch.into_iter().chain(waiting).map(|item| settle(item, Err(CommandError::unavailable()))).collect()
+    }
+
+    /// The rooms whose end the store is to be asked for; then [`Committer::handle_ends`] is owed.
+    pub(crate) fn poll_ends(&mut self, now: Duration) -> Option<Vec<RoomNo>> {
+        let recovery =
+            self.recovery.as_mut().filter(|recovery| !recovery.asking && recovery.retry_at <= now)?;
+        recovery.asking = true;
+        Some(recovery.rooms.clone())
+    }
+
+    /// What the store said. Returns where each room ends; with an error it is asked again later.
+    pub(crate) fn handle_ends(
+        &mut self,
+        now: Duration,
+        ends: Result<Vec<Option<Seq>>, StoreError>,
+    ) -> Vec<(RoomNo, Option<Seq>)> {
+        let Some(mut recovery) = self.recovery.take() else { return Vec::new() };
+        match ends {
+            Ok(ends) => {
+                tracing::info!("the store answers again");
+                recovery.rooms.into_iter().zip(ends).collect()
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the store still does not answer");
+                recovery.asking = false;
+                recovery.retry_at = now + recovery.pause;
+                recovery.pause = (recovery.pause * 2).min(STORE_RETRY_MAX);
+                self.recovery = Some(recovery);
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn settle(item: Submission, outcome: Outcome) -> Settled {
+    Settled { reply_to: item.reply_to, outcome }
+}
+
+/// How a refusal reads to its sender.
+pub(crate) fn refused(refused: Refused) -> CommandError {
+    match refused {
+        Refused::NoRoom => CommandError::no_such_room(),
+        Refused::NoTarget => CommandError::new(ErrorCode::NotFound, "there is no such message"),
+        Refused::Forbidden => CommandError::new(ErrorCode::Forbidden, "this is not yours to do"),
+        Refused::Conflict(_) => CommandError::new(ErrorCode::Conflict, "the room has changed meanwhile"),
+    }
+}
+
+/// How long to gather: nothing while single commits keep up with the arrivals, up to [`COMMIT_PACE_MAX`] where they
+/// would take all of the time.
+///
+/// With `load = arrivals a second × seconds a commit`, the share of the time that one commit for each arrival would
+/// take, the wait is `COMMIT_PACE_MAX × (load − 0.1) / 0.9`, held between 0 and `COMMIT_PACE_MAX`.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Arrivals a second, averaged over about [`Pace::WINDOW`].
+    rate: f64,
+    last: Duration,
+    /// Seconds a commit, averaged over about eight.
+    cost: f64,
+}
+
+impl Pace {
+    const WINDOW: Duration = Duration::from_millis(100);
+    const LOAD_MIN: f64 = 0.1;
+
+    fn arrival(&mut self, now: Duration) {
+        let elapsed = now.saturating_sub(self.last).as_secs_f64();
+        let window = Self::WINDOW.as_secs_f64();
+        self.rate = self.rate.mul_add((-elapsed / window).exp(), 1.0 / window);
+        self.last = now;
+    }
+
+    fn commit(&mut self, took: Duration) {
+        self.cost += (took.as_secs_f64() - self.cost) / 8.0;
+    }
+
+    fn wait(&self) -> Duration {
+        let load = self.rate * self.cost;
+        COMMIT_PACE_MAX.mul_f64(((load - Self::LOAD_MIN) / (1.0 - Self::LOAD_MIN)).clamp(0.0, 1.0))
+    }
+}

@@ -1,0 +1,77 @@
+//! Connections for transports.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::Engine;
+use crate::{
+    ids::ConnId,
+    protocol::{Codec, Request},
+    session::Session,
+    sink::WireSink,
+};
+
+/// One connection of one user, for whoever owns the socket: text frames in, whole WebSocket frames out.
+///
+/// Dropping it is the end of the connection: the user leaves every room.
+#[derive(Debug)]
+pub struct WireSession {
+    engine: Engine,
+    session: Session,
+    codec: Codec,
+    drained: bool,
+}
+
+impl WireSession {
+    pub(super) const fn new(engine: Engine, session: Session, codec: Codec) -> Self {
+        Self { engine, session, codec, drained: false }
+    }
+
+    /// This connection's number, for logs.
+    pub const fn conn(&self) -> ConnId {
+        self.session.conn()
+    }
+
+    /// Whether another frame is welcome. While it is not, read nothing from the peer: [`WireSession::poll_bytes`] wakes
+    /// its task when that may have changed.
+    pub fn wants_input(&self) -> bool {
+        self.session.wants_input()
+    }
+
+    /// Takes one text frame. What it leads to comes out of [`WireSession::poll_bytes`].
+    pub fn handle_text(&mut self, text: &str) {
+        self.drained = false;
+        self.session.handle_request(self.engine.inner.clock.now(), Request::decode(text));
+    }
+
+    /// The next run of whole frames, unmasked and with their headers: some
+    /// [`Limits::flush_bytes`](crate::limits::Limits::flush_bytes) of them, as much as has gathered.
+    ///
+    /// Write all of it before anything else goes to the socket, then ask again, until it is pending.
+    pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            let mut sink = WireSink::new(self.codec, self.engine.limits().flush_bytes);
+            self.session.drain(self.engine.inner.clock.now(), &mut sink);
+            if let Some((bytes, messages)) = sink.finish() {
+                self.engine.inner.hub.metrics.delivered(messages);
+                return Poll::Ready(bytes);
+            }
+            self.drained = true;
+            if self.session.mailbox().bell().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Whether every frame taken has been answered, and the answers have been given out.
+    pub const fn is_idle(&self) -> bool {
+        self.drained && self.session.is_answered()
+    }
+}
+
+impl Drop for WireSession {
+    fn drop(&mut self) {
+        self.session.close(self.engine.inner.clock.now());
+    }
+}

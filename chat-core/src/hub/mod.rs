@@ -1,0 +1,438 @@
+//! One node: its rooms, its committer, and the work that it hands to the driver.
+//!
+//! The hub runs nothing itself. The driver (or the simulator) takes what [`Hub::poll_batch`], [`Hub::poll_ends`] and
+//! [`Hub::poll_task`] give, asks the store, and hands back what it said.
+//!
+//! Locks, each held for a few lines and none across another but in this order: `rooms`, one room, a mailbox.
+
+mod job;
+mod rooms;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub(crate) use self::job::{Address, Done, Job, OpenError, PageJob, Task, read_history, run};
+use self::rooms::Rooms;
+use crate::{
+    bus::Notice,
+    committer::{Committer, ReplyTo, Settled, Submission},
+    ids::{ConnId, RoomId, RoomNo, Seq, UserId},
+    limits::{Limits, READ_MARK_DELAY, STORE_RETRY_MAX, STORE_RETRY_MIN},
+    mailbox::Doorbell,
+    metrics::Metrics,
+    policy::Policy,
+    protocol::{CommandError, EventBody},
+    rights::Identity,
+    room::RoomCell,
+    session::{Letter, News, Opened},
+    store::{Append, Appended, Change, Committed, Outcomes, Page, ReadMark, RoomView, StoreError},
+    time::Now,
+};
+
+/// What to do about a `join` of a room that is not there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissingRooms {
+    /// It is not there.
+    #[default]
+    NotFound,
+    /// Make it, public, as long as the store has fewer than this many.
+    Create {
+        /// The bound.
+        rooms_max: u64,
+    },
+}
+
+/// The shared state of one node.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    /// The bounds that clients are told of.
+    pub limits: Limits,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) metrics: Metrics,
+    missing: MissingRooms,
+    rooms: Mutex<Rooms>,
+    committer: Mutex<Committer>,
+    tasks: Mutex<VecDeque<Task>>,
+    timers: Mutex<Timers>,
+    marks: Mutex<BTreeMap<(RoomNo, UserId), Seq>>,
+    /// Rung when the committer may have something to do.
+    pub commit_bell: Doorbell,
+    /// Rung when there are tasks.
+    pub task_bell: Doorbell,
+    /// Rung when there is an earlier timer.
+    pub timer_bell: Doorbell,
+}
+
+/// When a room that was brought into memory is looked at again: it leaves where nobody came.
+const UNUSED_ROOM_DELAY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+struct Timers {
+    due: BTreeMap<(Duration, u64), Timer>,
+    next: u64,
+}
+
+#[derive(Debug)]
+enum Timer {
+    Room(Arc<RoomCell>),
+    Marks,
+    Retry(Task),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is changed wholly or not at all: a panic elsewhere leaves it in order.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// A node without rooms.
+    pub(crate) fn new(limits: Limits, policy: Arc<dyn Policy>, missing: MissingRooms) -> Self {
+        Self {
+            limits,
+            policy,
+            metrics: Metrics::new(),
+            missing,
+            rooms: Mutex::default(),
+            committer: Mutex::default(),
+            tasks: Mutex::default(),
+            timers: Mutex::default(),
+            marks: Mutex::default(),
+            commit_bell: Doorbell::default(),
+            task_bell: Doorbell::default(),
+            timer_bell: Doorbell::default(),
+        }
+    }
+
+    /// Whether nothing waits for a commit and nothing for the store.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.committer).is_idle() && lock(&self.tasks).is_empty() && lock(&self.marks).is_empty()
+    }
+
+    // Commits.
+
+    /// Takes an append on its way.
+    ///
+    /// # Errors
+    /// `overloaded` or `unavailable`: it is not on its way then.
+    pub(crate) fn submit(&self, now: Now, submission: Submission) -> Result<(), CommandError> {
+        if matches!(submission.append.change, Change::Message(_)) {
+            self.metrics.received();
+        }
+        let taken = lock(&self.committer).handle_append(now.mono, submission);
+        self.commit_bell.ring();
+        taken.map_err(|(_, error)| {
+            self.metrics.send_failed(error.code);
+            error
+        })
+    }
+
+    /// The next batch for [`Store::append`](crate::store::Store::append); then [`Hub::handle_outcomes`] is owed.
+    pub(crate) fn poll_batch(&self, now: Now) -> Option<Vec<Append>> {
+        let mut committer = lock(&self.committer);
+        let batch = committer.poll_batch(now.mono);
+        self.metrics.queue(committer.depth());
+        batch
+    }
+
+    /// When to ask the committer again; `None` until its bell rings.
+    pub(crate) fn poll_commit_timeout(&self) -> Option<Duration> {
+        lock(&self.committer).poll_timeout()
+    }
+
+    /// What the store said to a batch, and how long it took. What was committed goes live, and every sender is told.
+    /// Returns what other nodes should hear.
+    pub(crate) fn handle_outcomes(
+        &self,
+        now: Now,
+        took: Duration,
+        outcomes: Result<Outcomes, StoreError>,
+    ) -> Vec<Notice> {
+        if let Ok(outcomes) = &outcomes {
+            self.metrics.batch(outcomes.len(), took);
+        }
+        let settled = lock(&self.committer).handle_outcomes(now.mono, outcomes);
+        let commits = settled.iter().filter_map(|settled| match &settled.outcome {
+            Ok(Appended::New(committed)) => Some(committed.clone()),
+            _ => None,
+        });
+        let mut by_room: BTreeMap<RoomNo, Vec<Committed>> = BTreeMap::new();
+        commits.for_each(|committed| by_room.entry(committed.room()).or_default().push(committed));
+        settled.into_iter().for_each(|settled| self.tell(settled));
+        for commits in by_room.values() {
+            let is_message = |committed: &&Committed| matches!(committed.event().body, EventBody::Message(_));
+            self.metrics.committed(commits.iter().filter(is_message).count());
+            self.handle_commits(now, commits);
+        }
+        by_room.into_values().map(|commits| Notice::Committed(commits.into())).collect()
+    }
+
+    /// The rooms whose ends the store must tell before commits go on; then [`Hub::handle_ends`] is owed.
+    pub(crate) fn poll_ends(&self, now: Now) -> Option<Vec<RoomNo>> {
+        lock(&self.committer).poll_ends(now.mono)
+    }
+
+    /// Where the store says those rooms end: what was committed although its outcome was lost is read and goes live.
+    pub(crate) fn handle_ends(&self, now: Now, ends: Result<Vec<Option<Seq>>, StoreError>) {
+        let ends = lock(&self.committer).handle_ends(now.mono, ends);
+        self.commit_bell.ring();
+        for (room, last) in ends {
+            self.handle_store_end(room, last);
+        }
+    }
+
+    fn tell(&self, Settled { reply_to, outcome }: Settled) {
+        if let Err(error) = &outcome {
+            self.metrics.send_failed(error.code);
+        }
+        match reply_to {
+            ReplyTo::Session(mailbox, ticket) => {
+                mailbox.post(Letter { ticket, news: News::Settled(outcome) })
+            }
+            // Who no longer waits needs no answer.
+            ReplyTo::Caller(caller) => drop(caller.send(outcome)),
+        }
+    }
+
+    // What the store is asked besides.
+
+    /// Asks the store for something.
+    pub(crate) fn ask(&self, job: Job) {
+        self.push(Task { job, pause: STORE_RETRY_MIN });
+    }
+
+    fn push(&self, task: Task) {
+        lock(&self.tasks).push_back(task);
+        self.task_bell.ring();
+    }
+
+    /// Asks for a room to be in memory, made where it is missing and may be; the answer is [`News::Opened`].
+    pub(crate) fn open(&self, room: &RoomId, who: Identity, address: Address) {
+        lock(&self.rooms).expect(room);
+        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, address });
+    }
+
+    /// The next thing to ask the store, with [`run`]; then [`Hub::handle_done`] is owed.
+    pub(crate) fn poll_task(&self) -> Option<Task> {
+        lock(&self.tasks).pop_front()
+    }
+
+    /// What the store said.
+    pub(crate) fn handle_done(&self, now: Now, task: Task, done: Done) {
+        match (task.job, done) {
+            (Job::Open { room, who, address, .. }, Done::View(view)) => {
+                self.opened(now, &room, who, address, view)
+            }
+            (Job::View { who, address, .. }, Done::View(view)) => {
+                let seen = view.map_err(CommandError::from).and_then(|view| {
+                    let role = view.and_then(|view| view.role(who.actor().authority));
+                    role.map(|_| ()).ok_or_else(CommandError::no_such_room)
+                });
+                address.send(News::Viewed(seen));
+            }
+            (Job::History { address, .. }, Done::History(history)) => address.send(News::History(history)),
+            (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
+            (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),
+            (Job::Ends(_), Done::Ends(Ok(ends))) => {
+                ends.into_iter().for_each(|(room, last)| self.handle_store_end(room, last));
+            }
+            (Job::SaveMarks(_), Done::Saved(Ok(()))) => {}
+            (job, done) => self.retry(now, Task { job, pause: task.pause }, &done),
+        }
+    }
+
+    /// The store did not answer something that nobody gives up: it is asked again.
+    fn retry(&self, now: Now, task: Task, done: &Done) {
+        tracing::warn!(?done, "the store did not answer: it is asked again");
+        let again = Task { job: task.job, pause: (task.pause * 2).min(STORE_RETRY_MAX) };
+        self.at(now.mono + task.pause, Timer::Retry(again));
+    }
+
+    fn opened(
+        &self,
+        now: Now,
+        room: &RoomId,
+        who: Identity,
+        address: Address,
+        view: Result<Option<RoomView>, OpenError>,
+    ) {
+        let found = view.map_err(CommandError::from).and_then(|view| {
+            let view = view.ok_or_else(CommandError::no_such_room)?;
+            let role = view.role(who.actor().authority).ok_or_else(CommandError::no_such_room)?;
+            Ok((view, role))
+        });
+        let (view, role) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                lock(&self.rooms).give_up(room);
+                return address.send(News::Opened(Err(error)));
+            }
+        };
+        let entered = lock(&self.rooms).enter(&view, &self.limits);
+        // Otherwise the reading is older than what is in memory.
+        let Some(cell) = entered else { return self.open(room, who, address) };
+        self.fill(&cell);
+        // Who asked may be gone by now.
+        self.at(now.mono + UNUSED_ROOM_DELAY, Timer::Room(cell.clone()));
+        address.send(News::Opened(Ok(Opened { cell, view, role })));
+    }
+
+    // Rooms.
+
+    /// Takes what another node has to tell.
+    pub(crate) fn handle_notice(&self, now: Now, notice: &Notice) {
+        match notice {
+            Notice::Committed(commits) => self.handle_commits(now, commits),
+            Notice::Deleted { room, no } => self.handle_deleted(room, *no),
+        }
+    }
+
+    /// Notices were lost: asks the store where the rooms in memory end.
+    pub(crate) fn handle_lost(&self) {
+        let rooms: Vec<RoomNo> = lock(&self.rooms).open().map(|cell| cell.no).collect();
+        if !rooms.is_empty() {
+            self.ask(Job::Ends(rooms));
+        }
+    }
+
+    /// Takes commits of one room.
+    fn handle_commits(&self, now: Now, commits: &[Committed]) {
+        let Some(last) = commits.last() else { return };
+        let Some(cell) = lock(&self.rooms).committed(last) else { return };
+        cell.lock().handle_commits(now.mono, commits);
+        self.arm(&cell);
+        self.fill(&cell);
+    }
+
+    fn handle_store_end(&self, room: RoomNo, last: Option<Seq>) {
+        let Some(cell) = lock(&self.rooms).find(room) else { return };
+        match last {
+            Some(last) => {
+                cell.lock().handle_store_end(last);
+                self.fill(&cell);
+            }
+            None => self.handle_deleted(&cell.id, room),
+        }
+    }
+
+    /// A room's incarnation is gone: everybody leaves it.
+    pub(crate) fn handle_deleted(&self, room: &RoomId, no: RoomNo) {
+        if let Some(cell) = lock(&self.rooms).forget(room, no) {
+            cell.lock().close();
+        }
+    }
+
+    /// The events of a room before `first` are kept no longer.
+    pub(crate) fn handle_trimmed(&self, room: RoomNo, first: Seq) {
+        if let Some(cell) = lock(&self.rooms).find(room) {
+            cell.lock().handle_trimmed(first);
+        }
+    }
+
+    /// Has a hole between a room's tail and the store filled, where there is one.
+    fn fill(&self, cell: &Arc<RoomCell>) {
+        let after = cell.lock().poll_fill();
+        if let Some(after) = after {
+            self.ask(Job::Fill { cell: cell.clone(), after, limits: self.limits });
+        }
+    }
+
+    fn filled(&self, now: Now, cell: &Arc<RoomCell>, page: Option<Page>) {
+        match page {
+            Some(page) => {
+                cell.lock().handle_filled(now.mono, page.events);
+                self.arm(cell);
+                self.fill(cell);
+                self.retire(cell);
+            }
+            None => self.handle_deleted(&cell.id, cell.no),
+        }
+    }
+
+    /// A connection leaves a room, which leaves memory when it was the last.
+    pub(crate) fn detach(&self, now: Now, cell: &Arc<RoomCell>, conn: ConnId) {
+        cell.lock().detach(now.mono, conn);
+        self.arm(cell);
+        self.retire(cell);
+    }
+
+    fn retire(&self, cell: &Arc<RoomCell>) {
+        let mut rooms = lock(&self.rooms);
+        if cell.lock().retire() {
+            rooms.forget(&cell.id, cell.no);
+        }
+        self.metrics.rooms(rooms.len());
+    }
+
+    /// A user has read up to `seq`.
+    pub(crate) fn read(&self, now: Now, cell: &Arc<RoomCell>, user: &UserId, conn: ConnId, seq: Seq) {
+        let moved = cell.lock().read(now.mono, user, conn, seq);
+        self.arm(cell);
+        if let Some(seq) = moved {
+            let mut marks = lock(&self.marks);
+            let first = marks.is_empty();
+            marks.insert((cell.no, user.clone()), seq);
+            drop(marks);
+            if first {
+                self.at(now.mono + READ_MARK_DELAY, Timer::Marks);
+            }
+        }
+    }
+
+    /// Has the read marks written that moved.
+    pub(crate) fn save_marks(&self) {
+        let marks = std::mem::take(&mut *lock(&self.marks));
+        let mark = |((room, user), seq)| ReadMark { room, user, seq };
+        if !marks.is_empty() {
+            self.ask(Job::SaveMarks(marks.into_iter().map(mark).collect()));
+        }
+    }
+
+    // Timers.
+
+    /// Sets the timer that a room asks for.
+    pub(crate) fn arm(&self, cell: &Arc<RoomCell>) {
+        let timer = cell.lock().poll_timer();
+        if let Some(at) = timer {
+            self.at(at, Timer::Room(cell.clone()));
+        }
+    }
+
+    fn at(&self, at: Duration, timer: Timer) {
+        let mut timers = lock(&self.timers);
+        timers.next += 1;
+        let key = (at, timers.next);
+        timers.due.insert(key, timer);
+        drop(timers);
+        self.timer_bell.ring();
+    }
+
+    /// When to call [`Hub::handle_timeout`]; `None` until its bell rings.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        lock(&self.timers).due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&self, now: Now) {
+        while let Some(timer) = self.pop_due(now.mono) {
+            match timer {
+                Timer::Marks => self.save_marks(),
+                Timer::Retry(task) => self.push(task),
+                Timer::Room(cell) => {
+                    cell.lock().handle_timeout(now.mono);
+                    self.arm(&cell);
+                    self.retire(&cell);
+                }
+            }
+        }
+    }
+
+    fn pop_due(&self, now: Duration) -> Option<Timer> {
+        let mut timers = lock(&self.timers);
+        let entry = timers.due.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
+    }
+}

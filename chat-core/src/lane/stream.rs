@@ -1,0 +1,309 @@
+//! Handing out: replies when they are due, events in their order, own acks in their places.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Feed, Flow, Lane, Owed};
+use crate::{
+    hub::{Job, PageJob},
+    ids::Seq,
+    mailbox::LaneNo,
+    presence::Spoken,
+    protocol::{Ack, Event, HistoryFrom, Joined, LeftReason, Reply},
+    room::End,
+    session::Desk,
+    sink::Sink,
+    store::{NoPage, Page, PageQuery},
+    tail::{Block, Found},
+};
+
+/// What to do with an event at its place.
+enum Placing {
+    Show,
+    Replace,
+    Wait,
+}
+
+/// Why handing out events stopped.
+enum Halt {
+    /// All handed out.
+    Done,
+    /// The sink is full.
+    Full,
+    /// An outcome must be known first.
+    Wait,
+}
+
+impl Lane {
+    /// Hands out replies and events until the sink is full or nothing is left.
+    pub(crate) fn flush(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Flow {
+        let mut flow = self.flush_replies(desk, sink);
+        while !flow.full {
+            match self.flush_stream(desk, sink) {
+                Halt::Done => {}
+                Halt::Full => flow.full = true,
+                Halt::Wait => break,
+            }
+            // The next page, if there is one, is somebody else's turn.
+            flow.woken.extend(self.yield_page(desk));
+            let Flow { full, woken } = self.flush_replies(desk, sink);
+            flow.full |= full;
+            flow.woken.extend(woken);
+        }
+        flow.woken.extend(self.yield_page(desk));
+        flow
+    }
+
+    /// Gives back the right to a page where none is used. Returns whose turn it is then.
+    fn yield_page(&self, desk: &mut Desk) -> Option<LaneNo> {
+        let unused = self.seat.as_ref().is_none_or(|seat| matches!(seat.feed, Feed::Tail));
+        if unused && desk.catch_up.is_held_by(self.no) { desk.catch_up.release(self.no) } else { None }
+    }
+
+    /// Hands out the replies that are due, and begins what waited for that.
+    pub(crate) fn flush_replies(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Flow {
+        let mut flow = Flow::default();
+        loop {
+            while let Some(Owed::Reply(..)) = self.owed.front() {
+                if sink.is_full() {
+                    flow.full = true;
+                    return flow;
+                }
+                let Some(Owed::Reply(id, reply)) = self.owed.pop_front() else { return flow };
+                desk.answer(sink, id, &reply);
+                // Nothing else is owed beside a page of history.
+                if desk.history.is_held_by(self.no) {
+                    flow.woken.extend(desk.history.release(self.no));
+                }
+            }
+            self.begin(desk);
+            if !matches!(self.owed.front(), Some(Owed::Reply(..))) {
+                return flow;
+            }
+        }
+    }
+
+    /// Hands out one stretch of the stream.
+    fn flush_stream(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+        let Some(seat) = &self.seat else { return Halt::Wait };
+        match &seat.feed {
+            Feed::Asked => Halt::Wait,
+            Feed::Page { .. } => self.flush_page(desk, sink),
+            Feed::Tail => self.flush_tail(desk, sink),
+        }
+    }
+
+    fn flush_tail(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        let (mut blocks, mut spoken) = (Vec::new(), Vec::new());
+        let reader = seat.reader(desk.conn);
+        let look = seat.cell.lock().look(&reader, desk.hub.limits.flush_bytes, &mut blocks, &mut spoken);
+        if look.found == Found::Behind {
+            return self.fall_behind(look.end, desk, sink);
+        }
+        if std::mem::take(&mut seat.slow) {
+            desk.hub.metrics.slow_readers(-1.0);
+        }
+        let heard = look.heard;
+        for block in &blocks {
+            match self.hand_out_block(block, look.end, desk, sink) {
+                Halt::Done => {}
+                halt => return halt,
+            }
+        }
+        if let Some(end) = look.end.filter(|end| self.is_past(*end)) {
+            self.dismiss(end.reason, desk, sink);
+            return Halt::Wait;
+        }
+        if !blocks.is_empty() {
+            return Halt::Done;
+        }
+        self.speak(&spoken, heard, sink);
+        Halt::Wait
+    }
+
+    /// The tail no longer has what comes next: ask the store.
+    fn fall_behind(&mut self, end: Option<End>, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+        if let Some(end) = end.filter(|end| self.is_past(*end)) {
+            self.dismiss(end.reason, desk, sink);
+            return Halt::Wait;
+        }
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        if !desk.catch_up.acquire(self.no) {
+            return Halt::Wait;
+        }
+        if seat.position >= seat.replay_until && !std::mem::replace(&mut seat.slow, true) {
+            desk.hub.metrics.slow_readers(1.0);
+        }
+        seat.feed = Feed::Asked;
+        let limits = desk.hub.limits;
+        let query = PageQuery {
+            room: seat.cell.no,
+            reader: Some(desk.who.actor()),
+            from: HistoryFrom::After(seat.position),
+            limit: limits.history_page,
+            bytes: limits.page_bytes,
+            kinds: Vec::new(),
+        };
+        let address = desk.ticket(self.no);
+        desk.hub.ask(Job::Page(PageJob { query, address }));
+        Halt::Wait
+    }
+
+    pub(super) fn take_page(&mut self, page: Result<Page, NoPage>) {
+        let Some(seat) = &mut self.seat else { return };
+        let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
+        let (events, end) = match page {
+            Ok(page) if page.first_seq > seat.position.next() => (Vec::new(), None),
+            Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
+            Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
+            Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
+        };
+        seat.feed = Feed::Page { events: events.into(), end };
+    }
+
+    fn flush_page(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
+            return Halt::Done;
+        };
+        let end =
+            [seat.cell.lock().end_of(desk.conn), stored].into_iter().flatten().min_by_key(|end| end.seq);
+        let trimmed = events.is_empty() && end.is_none();
+        if let Err((events, halt)) = self.hand_out_page(events, end, desk, sink) {
+            if let Some(seat) = &mut self.seat {
+                seat.feed = Feed::Page { events, end: stored };
+            }
+            return halt;
+        }
+        if let Some(end) = end.filter(|end| self.is_past(*end)) {
+            self.dismiss(end.reason, desk, sink);
+        } else if trimmed {
+            self.reset(desk, sink);
+        }
+        Halt::Done
+    }
+
+    /// Hands out the events of a page up to the end of the right to read, or gives back what is left of them.
+    fn hand_out_page(
+        &mut self,
+        mut events: VecDeque<Event>,
+        end: Option<End>,
+        desk: &mut Desk,
+        sink: &mut impl Sink,
+    ) -> Result<(), (VecDeque<Event>, Halt)> {
+        while let Some(event) = events.front().filter(|event| end.is_none_or(|end| event.seq <= end.seq)) {
+            match self.place(event, desk, sink) {
+                Ok(Placing::Show) => events.pop_front().into_iter().for_each(|event| sink.event(event)),
+                Ok(_) => drop(events.pop_front()),
+                Err(halt) => return Err((events, halt)),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_past(&self, end: End) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.position >= end.seq)
+    }
+
+    /// Hands out what a block has after the position, up to the end of the right to read.
+    fn hand_out_block(
+        &mut self,
+        block: &Block,
+        end: Option<End>,
+        desk: &mut Desk,
+        sink: &mut impl Sink,
+    ) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        if sink.is_full() {
+            return Halt::Full;
+        }
+        let whole = seat.position < block.first() && end.is_none_or(|end| end.seq >= block.last());
+        if whole && self.owed.is_empty() {
+            seat.position = block.last();
+            sink.block(block);
+            return Halt::Done;
+        }
+        for (index, event) in block.events().iter().enumerate() {
+            if self.position().is_none_or(|position| event.seq <= position) {
+                continue;
+            }
+            if end.is_some_and(|end| event.seq > end.seq) {
+                break;
+            }
+            match self.place(event, desk, sink) {
+                Ok(Placing::Show) => sink.event_of(block, index),
+                Ok(_) => {}
+                Err(halt) => return halt,
+            }
+        }
+        Halt::Done
+    }
+
+    /// Moves the position over an event. Where it is this connection's own, its ack has been handed out in its place.
+    fn place(&mut self, event: &Event, desk: &mut Desk, sink: &mut impl Sink) -> Result<Placing, Halt> {
+        if sink.is_full() {
+            return Err(Halt::Full);
+        }
+        let placing = self.placing(event, desk);
+        if matches!(placing, Placing::Wait) {
+            return Err(Halt::Wait);
+        }
+        if let Some(seat) = &mut self.seat {
+            seat.position = event.seq;
+        }
+        if matches!(placing, Placing::Replace)
+            && let Some(Owed::Place { id, seq, at, since }) = self.owed.pop_front()
+        {
+            desk.hub.metrics.acked(desk.now.mono.saturating_sub(since));
+            let ack = Ack { room: self.room.clone(), seq, at, duplicate: false };
+            desk.answer(sink, id, &Reply::Ack(ack));
+            while let Some(Owed::Reply(id, reply)) =
+                self.owed.pop_front_if(|owed| matches!(owed, Owed::Reply(..)))
+            {
+                desk.answer(sink, id, &reply);
+            }
+        }
+        Ok(placing)
+    }
+
+    fn placing(&self, event: &Event, desk: &Desk) -> Placing {
+        let Some(seat) = &self.seat else { return Placing::Wait };
+        match self.owed.front() {
+            Some(Owed::Place { seq, .. }) if *seq == event.seq => Placing::Replace,
+            // It may be the event of an append whose outcome is still on its way here.
+            _ if seat.unsettled > 0 && event.seq > seat.last_own && event.from == desk.who.user => {
+                Placing::Wait
+            }
+            _ => Placing::Show,
+        }
+    }
+
+    /// Hands out what is told but not kept, while there is room.
+    fn speak(&mut self, spoken: &[Arc<Spoken>], heard: u64, sink: &mut impl Sink) {
+        if let Some(seat) = &mut self.seat {
+            seat.heard = heard;
+        }
+        for spoken in spoken {
+            if sink.is_full() {
+                return; // it is dropped first
+            }
+            sink.spoken(spoken);
+        }
+    }
+
+    /// The right to read has ended.
+    fn dismiss(&mut self, reason: LeftReason, desk: &mut Desk, sink: &mut impl Sink) {
+        self.stand_up(desk);
+        desk.tell(sink, None, &Reply::Left { room: self.room.clone(), reason: Some(reason) });
+    }
+
+    /// What comes next is kept no longer: the client is told to begin anew.
+    fn reset(&mut self, desk: &Desk, sink: &mut impl Sink) {
+        self.displace();
+        let Some(seat) = &mut self.seat else { return };
+        let entry = seat.cell.lock().entry();
+        seat.position = entry.last_seq;
+        let joined = Joined { reset: true, ..seat.joined(entry) };
+        desk.tell(sink, None, &Reply::Joined(joined));
+    }
+}

@@ -1,0 +1,405 @@
+//! A room with people in it: its live tail, who reads it up to where, and who is there.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    ids::{ConnId, Epoch, RoomId, RoomNo, Seq, UserId},
+    limits::{BARRIERS_MAX, Limits, ONLINE_IDS_MAX},
+    mailbox::Stir,
+    presence::{Presence, Spoken},
+    protocol::{Event, EventBody, LeftReason, MemberChange},
+    rights::{Standing, Visibility},
+    store::{Committed, RoomView},
+    tail::{Block, Found, Tail},
+};
+
+/// A room in memory, shared by the connections in it.
+///
+/// Lock order: the hub's map of rooms, then one room, then mailboxes. No one locks two rooms.
+#[derive(Debug)]
+pub(crate) struct RoomCell {
+    /// The store's number of it.
+    pub no: RoomNo,
+    /// Its id.
+    pub id: RoomId,
+    /// Its random id.
+    pub epoch: Epoch,
+    room: Mutex<Room>,
+}
+
+impl RoomCell {
+    /// A room as the store has it.
+    pub(crate) fn new(view: &RoomView, limits: &Limits) -> Self {
+        let record = &view.room;
+        Self {
+            no: record.no,
+            id: record.id.clone(),
+            epoch: record.epoch.clone(),
+            room: Mutex::new(Room::new(view, limits)),
+        }
+    }
+
+    /// The room itself.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Room> {
+        // A panic in one connection must not take the room from the others; every change below is whole or none.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a connection's right to read ends, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The last event that it may see; [`Seq::ZERO`] where it sees nothing more.
+    pub seq: Seq,
+    /// What it is told.
+    pub reason: LeftReason,
+}
+
+/// What a connection learns as it comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The oldest event that is kept.
+    pub first_seq: Seq,
+    /// The newest event: live begins after it.
+    pub last_seq: Seq,
+    /// Who is there, the first of them in order of ids.
+    pub online: Vec<UserId>,
+    /// How many users are there.
+    pub online_count: usize,
+    /// From where to listen to what is told but not kept.
+    pub heard: u64,
+}
+
+/// Rights were read before something changed them, or the room is leaving memory: read them again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stale;
+
+/// What a connection finds when it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Whether the tail has what comes next.
+    pub found: Found,
+    /// Where its right ends, if it does.
+    pub end: Option<End>,
+    /// From where to listen next.
+    pub heard: u64,
+}
+
+/// What a connection looks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    /// Who looks.
+    pub conn: ConnId,
+    /// Everything up to here it has.
+    pub position: Seq,
+    /// Up to here it replays: there it wants messages as they now are.
+    pub replay_until: Seq,
+    /// From where it listens to what is not kept.
+    pub heard: u64,
+}
+
+/// The state of a room.
+#[derive(Debug)]
+pub(crate) struct Room {
+    visibility: Visibility,
+    first_seq: Seq,
+    tail: Tail,
+    /// The highest number known to be in the store: beyond the tail while a hole is being filled.
+    known: Seq,
+    filling: bool,
+    people: BTreeMap<ConnId, Person>,
+    presence: Presence,
+    barriers: Barriers,
+    closed: bool,
+    retired: bool,
+    timer: Option<Duration>,
+}
+
+/// A connection in the room.
+#[derive(Debug)]
+struct Person {
+    user: UserId,
+    member: bool,
+    /// Up to here its rights were read from the store: what changed them before counts no more.
+    as_of: Seq,
+    end: Option<End>,
+    stir: Arc<Stir>,
+}
+
+/// The last events that changed somebody's rights.
+#[derive(Debug)]
+struct Barriers {
+    changes: VecDeque<(Seq, Concerned)>,
+    /// All changes after this number are in the list.
+    since: Seq,
+}
+
+#[derive(Debug)]
+enum Concerned {
+    User(UserId),
+    Everyone,
+}
+
+impl Barriers {
+    fn push(&mut self, seq: Seq, concerned: Concerned) {
+        if self.changes.len() == BARRIERS_MAX
+            && let Some((oldest, _)) = self.changes.pop_front()
+        {
+            self.since = oldest;
+        }
+        self.changes.push_back((seq, concerned));
+    }
+
+    /// Whether rights read when the room ended at `as_of` still hold.
+    fn hold(&self, user: &UserId, as_of: Seq) -> bool {
+        let concerns = |concerned: &Concerned| match concerned {
+            Concerned::User(one) => one == user,
+            Concerned::Everyone => true,
+        };
+        let mut later = self.changes.iter().rev().take_while(|(seq, _)| *seq > as_of);
+        as_of >= self.since && !later.any(|(_, concerned)| concerns(concerned))
+    }
+}
+
+impl Room {
+    fn new(view: &RoomView, limits: &Limits) -> Self {
+        let record = &view.room;
+        Self {
+            visibility: record.visibility,
+            first_seq: record.first_seq,
+            tail: Tail::new(record.last_seq, limits.tail_bytes),
+            known: record.last_seq,
+            filling: false,
+            people: BTreeMap::new(),
+            presence: Presence::new(record.id.clone()),
+            barriers: Barriers { changes: VecDeque::new(), since: record.last_seq },
+            closed: false,
+            retired: false,
+            timer: None,
+        }
+    }
+
+    /// Lets a connection in whose user's rights were read as `view`, and found to allow it.
+    ///
+    /// # Errors
+    /// [`Stale`] where rights have changed since, or the room is on its way out of memory.
+    pub(crate) fn attach(
+        &mut self,
+        now: Duration,
+        conn: ConnId,
+        user: &UserId,
+        view: &RoomView,
+        stir: Arc<Stir>,
+    ) -> Result<Entry, Stale> {
+        if self.closed || self.retired || !self.barriers.hold(user, view.room.last_seq) {
+            return Err(Stale);
+        }
+        let member = matches!(view.standing, Standing::Member(_));
+        let person = Person { user: user.clone(), member, as_of: view.room.last_seq, end: None, stir };
+        self.people.insert(conn, person);
+        self.presence.enter(now, user, view.read);
+        self.stir_all();
+        Ok(self.entry())
+    }
+
+    /// What a connection that comes in now learns.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            first_seq: self.first_seq,
+            last_seq: self.tail.last(),
+            online: self.presence.online().take(ONLINE_IDS_MAX).cloned().collect(),
+            online_count: self.presence.online_count(),
+            heard: self.presence.talk().next(),
+        }
+    }
+
+    /// A connection goes.
+    pub(crate) fn detach(&mut self, now: Duration, conn: ConnId) {
+        if let Some(person) = self.people.remove(&conn)
+            && person.end.is_none()
+        {
+            self.presence.exit(now, &person.user);
+        }
+    }
+
+    /// Looks what there is for a connection; `blocks` and `spoken` get it, up to about `bytes`.
+    ///
+    /// A connection that is not in the room finds that its right ended at once.
+    pub(crate) fn look(
+        &self,
+        reader: &Reader,
+        bytes: usize,
+        blocks: &mut Vec<Arc<Block>>,
+        spoken: &mut Vec<Arc<Spoken>>,
+    ) -> Look {
+        let end = self.end_of(reader.conn);
+        let Some(person) = self.people.get(&reader.conn).filter(|_| !self.closed) else {
+            return Look { found: Found::Live, end, heard: reader.heard };
+        };
+        person.stir.settle();
+        let replays_changed = reader.position < reader.replay_until && reader.position < self.tail.touched();
+        let found = if replays_changed && reader.position < self.tail.last() {
+            Found::Behind
+        } else {
+            self.tail.read_after(reader.position, bytes, blocks)
+        };
+        let mut heard = reader.heard;
+        if end.is_none() && found == Found::Live {
+            heard = self.presence.talk().since(heard, spoken);
+            spoken.retain(|spoken| spoken.is_for(reader.conn, &person.user));
+        }
+        Look { found, end, heard }
+    }
+
+    /// Where a connection's right to read ends, if it does.
+    pub(crate) fn end_of(&self, conn: ConnId) -> Option<End> {
+        let gone = Some(End { seq: Seq::ZERO, reason: LeftReason::Closed });
+        self.people.get(&conn).filter(|_| !self.closed).map_or(gone, |person| person.end)
+    }
+
+    /// Takes events of this room that are committed: those that come next go live, those already there are passed
+    /// over, and behind a hole they wait in the store until [`Room::poll_fill`] has brought what is between.
+    pub(crate) fn handle_committed(&mut self, now: Duration, events: impl IntoIterator<Item = Arc<Event>>) {
+        let mut run = Vec::new();
+        let mut next = self.tail.last().next();
+        for event in events {
+            self.known = self.known.max(event.seq);
+            if event.seq == next {
+                next = next.next();
+                run.push(event);
+            }
+        }
+        if !run.is_empty() {
+            run.iter().for_each(|event| self.apply(now, event));
+            self.tail.push(run);
+            self.stir_all();
+        }
+    }
+
+    /// Takes a batch of commits, see [`Room::handle_committed`].
+    pub(crate) fn handle_commits(&mut self, now: Duration, commits: &[Committed]) {
+        self.handle_committed(now, commits.iter().map(|committed| committed.event().clone()));
+    }
+
+    /// The store was seen to end here.
+    pub(crate) fn handle_store_end(&mut self, last: Seq) {
+        self.known = self.known.max(last);
+    }
+
+    /// Where to read from the store to fill a hole; then [`Room::handle_filled`] is owed.
+    pub(crate) fn poll_fill(&mut self) -> Option<Seq> {
+        let wanted = self.known > self.tail.last() && !self.filling && !self.closed;
+        self.filling |= wanted;
+        wanted.then(|| self.tail.last())
+    }
+
+    /// What [`Room::poll_fill`] asked for; nothing where the store did not answer.
+    pub(crate) fn handle_filled(&mut self, now: Duration, events: Vec<Event>) {
+        self.filling = false;
+        self.handle_committed(now, events.into_iter().map(Arc::new));
+    }
+
+    /// The events before `first` are kept no longer.
+    pub(crate) fn handle_trimmed(&mut self, first: Seq) {
+        self.first_seq = self.first_seq.max(first);
+    }
+
+    /// The room is gone: everybody leaves.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.stir_all();
+    }
+
+    /// A user is writing.
+    pub(crate) fn typing(&mut self, now: Duration, user: &UserId) {
+        self.presence.typing(now, user);
+        self.stir_all();
+    }
+
+    /// A user has read up to `seq`, never past the end. Returns the mark where it moved.
+    pub(crate) fn read(&mut self, now: Duration, user: &UserId, conn: ConnId, seq: Seq) -> Option<Seq> {
+        let moved = self.presence.read(now, user, conn, seq.min(self.tail.last()))?;
+        self.stir_all();
+        Some(moved)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        self.timer = None;
+        self.presence.handle_timeout(now);
+        self.stir_all();
+    }
+
+    /// A time at which to call [`Room::handle_timeout`], each told once.
+    pub(crate) fn poll_timer(&mut self) -> Option<Duration> {
+        let due = self.presence.poll_timeout()?;
+        let sooner = self.timer.is_none_or(|timer| due < timer);
+        sooner.then(|| *self.timer.insert(due))
+    }
+
+    /// Takes the room out of use where nobody is in it and nothing is due; then it can be forgotten.
+    pub(crate) fn retire(&mut self) -> bool {
+        let unused = self.people.is_empty() && self.presence.online_count() == 0 && !self.filling;
+        self.retired |= unused;
+        unused
+    }
+
+    fn stir_all(&self) {
+        self.people.values().for_each(|person| person.stir.stir());
+    }
+
+    /// What an event does to the rights of those in the room.
+    fn apply(&mut self, now: Duration, event: &Event) {
+        match &event.body {
+            EventBody::Member { user, change } => {
+                self.barriers.push(event.seq, Concerned::User(user.clone()));
+                self.change_member(now, event.seq, user, *change);
+            }
+            EventBody::Room(patch) => {
+                if let Some(visibility) = patch.visibility {
+                    self.barriers.push(event.seq, Concerned::Everyone);
+                    self.change_visibility(now, event.seq, visibility);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn change_member(&mut self, now: Duration, seq: Seq, user: &UserId, change: MemberChange) {
+        let private = self.visibility == Visibility::Private;
+        for person in self.people.values_mut().filter(|person| person.user == *user && person.as_of < seq) {
+            person.member = matches!(change, MemberChange::Added(_) | MemberChange::Role(_));
+            match change {
+                MemberChange::Banned => person.end(now, seq, LeftReason::Banned, &mut self.presence),
+                MemberChange::Removed if private => {
+                    person.end(now, seq, LeftReason::Removed, &mut self.presence)
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn change_visibility(&mut self, now: Duration, seq: Seq, visibility: Visibility) {
+        self.visibility = visibility;
+        if visibility == Visibility::Private {
+            let outsider = |person: &&mut Person| !person.member && person.as_of < seq;
+            for person in self.people.values_mut().filter(outsider) {
+                person.end(now, seq, LeftReason::Removed, &mut self.presence);
+            }
+        }
+    }
+}
+
+impl Person {
+    /// The right to read ends after event `seq`: the first end counts.
+    fn end(&mut self, now: Duration, seq: Seq, reason: LeftReason, presence: &mut Presence) {
+        if self.end.is_none() {
+            self.end = Some(End { seq, reason });
+            presence.exit(now, &self.user);
+        }
+    }
+}
