@@ -1,6 +1,6 @@
 //! The web page, built into the binary.
 
-use std::sync::LazyLock;
+use std::future::ready;
 
 use axum::{
     Router,
@@ -20,43 +20,44 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// One file of the page.
+#[derive(Clone, Copy)]
 struct Asset {
+    path: &'static str,
     mime: &'static str,
     text: &'static str,
-    etag: LazyLock<HeaderValue>,
 }
 
 macro_rules! asset {
-    ($name:ident, $file:literal, $mime:literal) => {
-        static $name: Asset = Asset {
-            mime: $mime,
-            text: include_str!(concat!("../web/", $file)),
-            etag: LazyLock::new(|| etag_of($name.text)),
-        };
+    ($path:literal, $file:literal, $mime:literal) => {
+        Asset { path: $path, mime: $mime, text: include_str!(concat!("../web/", $file)) }
     };
 }
 
-asset!(INDEX, "index.html", "text/html; charset=utf-8");
-asset!(SCRIPT, "app.js", "text/javascript; charset=utf-8");
-asset!(STYLE, "app.css", "text/css; charset=utf-8");
+const ASSETS: [Asset; 5] = [
+    asset!("/", "index.html", "text/html; charset=utf-8"),
+    asset!("/app.js", "app.js", "text/javascript; charset=utf-8"),
+    asset!("/connection.js", "connection.js", "text/javascript; charset=utf-8"),
+    asset!("/timeline.js", "timeline.js", "text/javascript; charset=utf-8"),
+    asset!("/app.css", "app.css", "text/css; charset=utf-8"),
+];
 
 /// The page and what it loads.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/", get(async |headers: HeaderMap| INDEX.answer(&headers)))
-        .route("/app.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))
-        .route("/app.css", get(async |headers: HeaderMap| STYLE.answer(&headers)))
+    ASSETS.into_iter().fold(Router::new(), |router, asset| {
+        let etag = etag_of(asset.text);
+        router.route(asset.path, get(move |headers: HeaderMap| ready(asset.answer(&headers, &etag))))
+    })
 }
 
 impl Asset {
-    fn answer(&self, request: &HeaderMap) -> Response {
+    fn answer(&self, request: &HeaderMap, etag: &HeaderValue) -> Response {
         let headers = [
             (CONTENT_SECURITY_POLICY, POLICY),
             // A browser asks each time, and gets the bytes only where they have changed.
             (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (ETAG, self.etag.clone()),
+            (ETAG, etag.clone()),
         ];
-        if request.get_all(IF_NONE_MATCH).iter().any(|known| *known == *self.etag) {
+        if request.get_all(IF_NONE_MATCH).iter().any(|known| known == etag) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         (headers, [(CONTENT_TYPE, HeaderValue::from_static(self.mime))], self.text).into_response()

@@ -65,9 +65,8 @@ impl FromRequestParts<Server> for UserPath {
 
 async fn path_parameter(parts: &mut Parts, server: &Server, name: &str) -> Result<String, ApiError> {
     // What is not UTF-8 names nothing that is there.
-    let parameters = RawPathParams::from_request_parts(parts, server)
-        .await
-        .map_err(|_not_utf8| ApiError::not_found())?;
+    let parameters =
+        RawPathParams::from_request_parts(parts, server).await.map_err(|_not_utf8| ApiError::not_found())?;
     let found = parameters.iter().find(|(found, _)| *found == name);
     found.map(|(_, value)| value.to_owned()).ok_or_else(ApiError::not_found)
 }
@@ -144,9 +143,9 @@ impl Fields {
         match self.0.get(field) {
             None => Ok(None),
             Some(raw) if raw.get() == "null" => Ok(None),
-            Some(raw) => Json::parse(raw.get())
-                .map(Some)
-                .map_err(|_bad| CommandError::invalid(field, "must be JSON")),
+            Some(raw) => {
+                Json::parse(raw.get()).map(Some).map_err(|_bad| CommandError::invalid(field, "must be JSON"))
+            }
         }
     }
 

@@ -351,3 +351,6 @@ impl<S: Transport> Connection<S> {
         if *peer_done { Poll::Ready(()) } else { Poll::Pending }
     }
 }
+
+#[cfg(test)]
+mod tests;
