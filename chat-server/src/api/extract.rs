@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+        request::Parts,
+    },
 };
 use chat_core::{
     Identity,
@@ -93,6 +97,9 @@ impl FromRequest<Server> for Fields {
             let message = "the body must be application/json";
             return Err(ApiError::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
+        if announced_bytes(req.headers()).is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+            return Err(ApiError::body_too_large(BODY_BYTES_MAX));
+        }
         let late = || ApiError::invalid(StatusCode::REQUEST_TIMEOUT, "the body took too long");
         let arrival = tokio::time::timeout(BODY_WAIT_MAX, Bytes::from_request(req, state));
         let body =
@@ -110,6 +117,11 @@ fn is_json(headers: &HeaderMap) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.split(';').next());
     mime.is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The body's length where it is announced, so that one that is too long need not come first.
+fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Fields {

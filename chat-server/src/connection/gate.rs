@@ -11,7 +11,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::Frame};
 
 use crate::limits::CONTROL_BYTES_MAX;
 
@@ -26,6 +28,8 @@ pub(super) struct Gate<S> {
     control: Vec<u8>,
     /// Whether tungstenite was told to come again: nothing else will wake it.
     refused: bool,
+    /// Whether our close frame is queued: after it nothing may follow.
+    closed: bool,
     /// All that was ever read.
     read_bytes: u64,
     /// What was read since the last whole message, control frames left out.
@@ -40,6 +44,7 @@ impl<S> Gate<S> {
             stream,
             control: Vec::new(),
             refused: false,
+            closed: false,
             read_bytes: 0,
             unfinished_bytes: 0,
             unfinished_bytes_max,
@@ -55,8 +60,19 @@ impl<S> Gate<S> {
         (&mut self.stream, &mut self.control)
     }
 
-    /// Queues a control frame of our own.
-    pub(super) fn queue(&mut self, frame: tokio_tungstenite::tungstenite::protocol::frame::Frame) {
+    /// Queues a ping of our own.
+    pub(super) fn ping(&mut self) {
+        self.queue(Frame::ping(Bytes::new()));
+    }
+
+    /// Queues the close frame. It is the last: what tungstenite still wants to say, its own close frame among it, is
+    /// dropped.
+    pub(super) fn close(&mut self, frame: Option<CloseFrame>) {
+        self.queue(Frame::close(frame));
+        self.closed = true;
+    }
+
+    fn queue(&mut self, frame: Frame) {
         frame.format(&mut self.control).expect("a Vec takes every write");
     }
 
@@ -111,6 +127,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
 impl<S: Unpin> AsyncWrite for Gate<S> {
     /// Takes all or nothing: so `control` always holds whole frames.
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.closed {
+            return Poll::Ready(Ok(buf.len()));
+        }
         if self.control.len() >= CONTROL_BYTES_MAX {
             self.refused = true;
             return Poll::Pending;

@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 use super::{Exit, gate::Gate, pace::ControlPace, transport::Transport};
 use crate::limits::{CONTROL_BYTES_MAX, FRAGMENTATION_MAX, READ_BYTES};
 
-/// What a discarded read may hold at once.
+/// What is read away at once.
 const DISCARD_BYTES: usize = 1024;
 
 /// The messages of one peer, read by tungstenite.
@@ -32,6 +32,8 @@ pub(super) struct Input<S> {
     /// Since when a message has begun and not ended.
     unfinished_since: Option<Instant>,
     control_pace: ControlPace,
+    /// Whether tungstenite failed on what came: it finds no frame in it any more.
+    broken: bool,
 }
 
 impl<S: Transport> Input<S> {
@@ -46,7 +48,7 @@ impl<S: Transport> Input<S> {
             .max_write_buffer_size(CONTROL_BYTES_MAX);
         let gate = Gate::new(stream, message_bytes_max.saturating_mul(FRAGMENTATION_MAX) + READ_BYTES);
         let socket = WebSocketStream::from_partially_read(gate, part, Role::Server, Some(config)).await;
-        Self { socket, dry: false, unfinished_since: None, control_pace: ControlPace::new() }
+        Self { socket, dry: false, unfinished_since: None, control_pace: ControlPace::new(), broken: false }
     }
 
     pub(super) fn gate(&mut self) -> &mut Gate<S> {
@@ -99,6 +101,7 @@ impl<S: Transport> Input<S> {
     }
 
     fn exit_after(&mut self, error: &Error) -> Exit {
+        self.broken = true;
         match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Exit::Gone,
             Error::Protocol(_) => Exit::Close(CloseCode::Protocol),
@@ -121,10 +124,17 @@ impl<S: Transport> Input<S> {
         owed
     }
 
-    /// Reads on without looking, after the last message that counts; ready once the peer's side is over.
+    /// Reads on, after the last message that counts; ready once the peer has closed too, or just gone.
     ///
     /// A socket that is closed with bytes unread resets the connection, and the peer may lose our close frame.
-    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.broken {
+            match ready!(self.socket.poll_next_unpin(cx)) {
+                Some(Ok(Message::Close(_))) | None => return Poll::Ready(()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) => self.broken = true,
+            }
+        }
         let (stream, _) = self.gate().writer();
         let mut bytes = [0; DISCARD_BYTES];
         loop {

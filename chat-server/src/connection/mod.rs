@@ -31,7 +31,7 @@ use std::{
 
 use chat_core::{Identity, WireSession, protocol::CloseCode};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::Frame};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
@@ -77,10 +77,14 @@ enum Phase {
     /// A close frame is queued, or out. Nothing that comes counts any more.
     Closing {
         step: ClosingStep,
-        /// Whether the peer's sending side is over too.
-        peer_done: bool,
+        /// Whether the peer has closed too.
+        peer_closed: PeerClosed,
     },
 }
+
+/// Whether the peer has closed.
+#[derive(Debug, Clone, Copy)]
+struct PeerClosed(bool);
 
 /// The steps of an orderly end (RFC 6455, section 7.1.1), in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +175,7 @@ impl<S: Transport> Future for Connection<S> {
                 Ok(()) => return Poll::Pending,
                 Err(Exit::Gone) => return Poll::Ready(()),
                 Err(Exit::Close(code)) => this.close(code),
-                Err(Exit::Answer(frame)) => this.close_with(CloseCode::Normal, frame),
+                Err(Exit::Answer(frame)) => this.begin_close(CloseCode::Normal, frame, PeerClosed(true)),
             }
         }
         this.poll_closing(cx)
@@ -301,7 +305,7 @@ impl<S: Transport> Connection<S> {
         }
         let gate = self.input.gate();
         match self.pings.turn(now, gate.read_bytes() + self.output.moved_bytes()) {
-            PingTurn::Send => gate.queue(Frame::ping(bytes::Bytes::new())),
+            PingTurn::Send => gate.ping(),
             PingTurn::GiveUp => return Err(Exit::Close(CloseCode::Unresponsive)),
         }
         Ok(())
@@ -309,25 +313,23 @@ impl<S: Transport> Connection<S> {
 
     fn close(&mut self, code: CloseCode) {
         let frame = CloseFrame { code: code.number().into(), reason: code.reason().into() };
-        self.close_with(code, Some(frame));
+        self.begin_close(code, Some(frame), PeerClosed(false));
     }
 
     /// Begins the end: the session goes now, the peer gets the rest of the frame under way, then `frame`.
-    ///
-    /// From here on tungstenite is not asked again, so that this is the only close frame.
-    fn close_with(&mut self, why: CloseCode, frame: Option<CloseFrame>) {
+    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>, peer_closed: PeerClosed) {
         self.open.ends_with(why);
         self.session.end();
         self.output.cut();
-        self.input.gate().queue(Frame::close(frame));
-        self.phase = Phase::Closing { step: ClosingStep::Flush, peer_done: false };
+        self.input.gate().close(frame);
+        self.phase = Phase::Closing { step: ClosingStep::Flush, peer_closed };
         let wait = Instant::now() + CLOSE_WAIT_MAX;
         self.alarm.set(self.lifecycle.drain_times().map_or(wait, |drain| wait.min(drain.end_by)));
     }
 
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Phase::Closing { step, peer_done } = &mut self.phase else { return Poll::Pending };
-        *peer_done = *peer_done || self.input.poll_discard(cx).is_ready();
+        let Phase::Closing { step, peer_closed } = &mut self.phase else { return Poll::Pending };
+        peer_closed.0 = peer_closed.0 || self.input.poll_peer_closed(cx).is_ready();
         if self.alarm.poll(cx).is_ready() {
             // What the socket did not take it never will: without a reset the kernel would go on trying.
             if *step != ClosingStep::AwaitPeer {
@@ -348,7 +350,7 @@ impl<S: Transport> Connection<S> {
             }
             *step = ClosingStep::AwaitPeer;
         }
-        if *peer_done { Poll::Ready(()) } else { Poll::Pending }
+        if peer_closed.0 { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

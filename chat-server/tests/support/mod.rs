@@ -21,19 +21,19 @@ use tokio_tungstenite::{
 };
 
 /// A running server over an empty store.
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub server: Server,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
     shutdown: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
 
 impl TestServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(chat_core::policy::AllowAll).await
     }
 
-    pub async fn start_with(policy: impl Policy) -> Self {
+    pub(crate) async fn start_with(policy: impl Policy) -> Self {
         let engine = Engine::builder(MemoryStore::new())
             .policy(policy)
             .missing_rooms(MissingRooms::Create { rooms_max: 100 })
@@ -53,19 +53,19 @@ impl TestServer {
     }
 
     /// Begins the drain, as SIGTERM would.
-    pub fn begin_drain(&mut self) {
+    pub(crate) fn begin_drain(&mut self) {
         self.shutdown.take().unwrap().send(()).unwrap();
     }
 
-    pub async fn ended(self) {
+    pub(crate) async fn ended(self) {
         self.running.await.unwrap();
     }
 
-    pub async fn connect(&self, user: &str) -> Client<TcpStream> {
+    pub(crate) async fn connect(&self, user: &str) -> Client<TcpStream> {
         Client::connect(self.address, user, None).await
     }
 
-    pub async fn http(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn http(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let body = body.map(|body| body.to_string());
         let head = body.as_ref().map_or(String::new(), |body| {
             format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
@@ -79,7 +79,7 @@ impl TestServer {
     }
 
     /// Sends these bytes and reads one answer, or as much as comes.
-    pub async fn raw_http(&self, request: &str) -> Answer {
+    pub(crate) async fn raw_http(&self, request: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // A server may refuse before it has read everything.
         let _ = stream.write_all(request.as_bytes()).await;
@@ -89,14 +89,14 @@ impl TestServer {
 
 /// An HTTP answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub async fn read(stream: &mut TcpStream) -> Self {
+    pub(crate) async fn read(stream: &mut TcpStream) -> Self {
         let mut bytes = Vec::new();
         let body_at = loop {
             if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -114,46 +114,50 @@ impl Answer {
         Self { body: String::from_utf8(bytes[body_at..].to_vec()).unwrap(), ..answer }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     /// The error's code, of an answer that must have one.
-    pub fn error(&self) -> (u16, String) {
+    pub(crate) fn error(&self) -> (u16, String) {
         (self.status, self.json()["error"]["code"].as_str().unwrap().to_owned())
     }
 }
 
 /// A client that speaks WebSocket as it should.
-pub struct Client<S> {
-    pub socket: WebSocketStream<S>,
+pub(crate) struct Client<S> {
+    pub(crate) socket: WebSocketStream<S>,
     next_id: u64,
 }
 
 impl Client<TcpStream> {
-    pub async fn connect(address: SocketAddr, user: &str, subprotocol: Option<&str>) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, user: &str, subprotocol: Option<&str>) -> Self {
         Self::connect_over(TcpStream::connect(address).await.unwrap(), user, subprotocol).await
     }
 
-    pub async fn connect_over(stream: TcpStream, user: &str, subprotocol: Option<&str>) -> Self {
+    pub(crate) async fn connect_over(stream: TcpStream, user: &str, subprotocol: Option<&str>) -> Self {
         let address = stream.peer_addr().unwrap();
         let mut request = format!("ws://{address}/ws?user={user}").into_client_request().unwrap();
         if let Some(subprotocol) = subprotocol {
             request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
         }
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        Self { socket, next_id: 1 }
+        Self::of(socket)
     }
 }
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
+    pub(crate) const fn of(socket: WebSocketStream<S>) -> Self {
+        Self { socket, next_id: 1 }
+    }
+
     /// The next text frame as JSON.
-    pub async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         loop {
             match self.socket.next().await.expect("the connection is open").unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -164,7 +168,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     }
 
     /// Sends a command under a new id, which is returned.
-    pub async fn command(&mut self, mut command: Value) -> u64 {
+    pub(crate) async fn command(&mut self, mut command: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         command["id"] = json!(id);
@@ -173,7 +177,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     }
 
     /// Sends a command and reads until its reply.
-    pub async fn call(&mut self, command: Value) -> Value {
+    pub(crate) async fn call(&mut self, command: Value) -> Value {
         let id = self.command(command).await;
         loop {
             let frame = self.next().await;
@@ -183,26 +187,26 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    pub async fn join(&mut self, room: &str) -> Value {
+    pub(crate) async fn join(&mut self, room: &str) -> Value {
         self.call(json!({ "type": "join", "room": room })).await
     }
 
     /// Reads on to the close frame.
-    pub async fn closed(&mut self) -> CloseFrame {
+    pub(crate) async fn closed(&mut self) -> CloseFrame {
         loop {
-            match self.socket.next().await.expect("a close frame comes before the end").unwrap() {
-                Message::Close(frame) => return frame.expect("it has a code"),
-                _ => {}
+            let message = self.socket.next().await.expect("a close frame comes before the end");
+            if let Message::Close(frame) = message.unwrap() {
+                return frame.expect("it has a code");
             }
         }
     }
 }
 
 /// A client that writes whatever bytes it likes on an upgraded connection.
-pub struct RawClient(pub TcpStream);
+pub(crate) struct RawClient(pub(crate) TcpStream);
 
 impl RawClient {
-    pub async fn connect(address: SocketAddr, user: &str) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, user: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(upgrade_request(address, user).as_bytes()).await.unwrap();
         let answer = Answer::read_head_only(&mut stream).await;
@@ -211,7 +215,7 @@ impl RawClient {
     }
 
     /// Reads unmasked frames up to a close frame: its code. `None` where the connection ends without one.
-    pub async fn close_code(&mut self) -> Option<u16> {
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
         while let Some((opcode, payload)) = self.frame().await {
             if opcode == 8 {
                 return payload.first_chunk().copied().map(u16::from_be_bytes);
@@ -221,7 +225,7 @@ impl RawClient {
     }
 
     /// The next frame's opcode and payload.
-    pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let [first, second] = self.bytes().await?;
         assert_eq!(first & 0x70, 0, "no extension was agreed on");
         let length = match second {
@@ -231,7 +235,7 @@ impl RawClient {
         };
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.0.read_exact(&mut payload).await.ok()?;
-        Some((first & 0x0f, payload))
+        Some((first & 0b1111, payload))
     }
 
     async fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -243,7 +247,7 @@ impl RawClient {
 
 impl Answer {
     /// Reads no byte beyond the head: what follows may be frames.
-    pub async fn read_head_only(stream: &mut TcpStream) -> Self {
+    pub(crate) async fn read_head_only(stream: &mut TcpStream) -> Self {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.expect("an answer"));
@@ -255,7 +259,7 @@ impl Answer {
 }
 
 /// The request of a well-behaved client.
-pub fn upgrade_request(address: SocketAddr, user: &str) -> String {
+pub(crate) fn upgrade_request(address: SocketAddr, user: &str) -> String {
     format!(
         "GET /ws?user={user} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -263,16 +267,16 @@ pub fn upgrade_request(address: SocketAddr, user: &str) -> String {
 }
 
 /// A frame as a client sends it, masked with zeroes: `first` is its first byte.
-pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u16::try_from(payload.len()) {
         Ok(short @ 0..=125) => frame.push(0x80 | u8::try_from(short).unwrap()),
         Ok(length) => {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(length.to_be_bytes());
         }
         Err(_) => {
-            frame.push(0x80 | 127);
+            frame.push(0xff);
             frame.extend((payload.len() as u64).to_be_bytes());
         }
     }
