@@ -211,6 +211,7 @@ impl Session {
     }
 
     /// Up to where this connection has everything of a room that it has joined.
+    #[cfg(feature = "testing")]
     pub(crate) fn position(&self, room: &RoomId) -> Option<Seq> {
         self.by_room.get(room).and_then(|no| self.lanes.get(no)).and_then(Lane::position)
     }

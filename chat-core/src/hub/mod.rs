@@ -112,6 +112,12 @@ impl Hub {
         lock(&self.committer).is_idle() && lock(&self.tasks).is_empty() && lock(&self.marks).is_empty()
     }
 
+    /// How many rooms are in memory, or on their way there.
+    #[cfg(feature = "testing")]
+    pub(crate) fn rooms_in_memory(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
     // Commits.
 
     /// Takes an append on its way.

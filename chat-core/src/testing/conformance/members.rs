@@ -140,14 +140,12 @@ pub async fn members_come_in_pages_in_order_of_ids(store: &dyn Store) {
     let sorted = sorted.map(is).to_vec();
     for limit in 1..=sorted.len() + 1 {
         let (mut pages, mut after) = (Vec::new(), None);
-        loop {
+        while pages.len() <= sorted.len() {
             let page = store.members(room.no(), after, limit).await.unwrap();
             assert!(page.len() <= limit);
-            after = page.last().map(|member| member.user.clone());
+            let Some(last) = page.last() else { break };
+            after = Some(last.user.clone());
             pages.extend(page);
-            if after.is_none() {
-                break;
-            }
         }
         assert_eq!(pages, sorted, "in pages of {limit}");
     }

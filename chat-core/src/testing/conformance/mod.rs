@@ -163,6 +163,7 @@ cases! { $
         what_is_no_message_is_no_target
         a_required_role_is_judged
         a_required_version_is_judged
+        racers_for_a_version_have_one_winner
         a_room_is_changed_by_managers
         a_state_is_changed_by_the_host;
     rooms:
@@ -175,6 +176,7 @@ cases! { $
         a_room_is_deleted_by_managers
         nothing_of_a_deleted_room_comes_back
         a_room_made_again_is_another_room
+        a_deletion_amid_sends_leaves_nothing
         the_list_has_public_rooms_and_ones_own
         the_list_comes_in_pages_in_order_of_ids;
     trim:

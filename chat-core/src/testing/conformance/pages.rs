@@ -79,30 +79,26 @@ pub async fn a_page_ends_at_its_bytes(store: &dyn Store) {
 /// Whoever reads on where a page ended reads everything once, upwards and downwards, whatever ends the pages.
 pub async fn pages_in_a_row_miss_nothing(store: &dyn Store) {
     let room = small_room(store, "r").await;
-    let last = room.timeline().len() as u64;
+    let timeline = numbers(&room.timeline());
     for (limit, bytes) in [(1, usize::MAX), (3, usize::MAX), (usize::MAX, 1), (4, 30)] {
         let query = PageQuery { limit, bytes, ..room.query(Some(host())) };
-        let (mut up, mut from) = (Vec::new(), Seq::ZERO);
-        loop {
-            let page =
-                room.page(PageQuery { from: HistoryFrom::After(from), ..query.clone() }).await.unwrap();
-            up.extend(numbers(&page.events));
-            from = page.events.last().unwrap().seq;
-            if !page.more {
-                break;
-            }
-        }
-        assert_eq!(up, (1..=last).collect::<Vec<_>>());
-        let (mut down, mut from) = (Vec::new(), HistoryFrom::Newest);
-        loop {
+        let (mut read, mut from, mut more) = (Vec::new(), ALL, true);
+        while more && read.len() <= timeline.len() {
             let page = room.page(PageQuery { from, ..query.clone() }).await.unwrap();
-            down.extend(numbers(&page.events).into_iter().rev());
-            from = HistoryFrom::Before(page.events.first().unwrap().seq);
-            if !page.more {
-                break;
-            }
+            from = HistoryFrom::After(page.events.last().unwrap().seq);
+            more = page.more;
+            read.extend(numbers(&page.events));
         }
-        assert_eq!(down, (1..=last).rev().collect::<Vec<_>>());
+        assert_eq!(read, timeline, "upwards by {limit} and {bytes} bytes");
+
+        (read, from, more) = (Vec::new(), HistoryFrom::Newest, true);
+        while more && read.len() <= timeline.len() {
+            let page = room.page(PageQuery { from, ..query.clone() }).await.unwrap();
+            from = HistoryFrom::Before(page.events.first().unwrap().seq);
+            more = page.more;
+            read.splice(0..0, numbers(&page.events));
+        }
+        assert_eq!(read, timeline, "downwards by {limit} and {bytes} bytes");
     }
 }
 

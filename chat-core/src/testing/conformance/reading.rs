@@ -1,6 +1,9 @@
 //! Read marks, and what is unread after them.
 
-use super::stage::{Stage, add, delete, edit, host, message, private, public, react, user};
+use super::{
+    all,
+    stage::{Stage, add, delete, edit, host, message, private, public, react, user},
+};
 use crate::{
     ids::{RoomNo, Seq},
     limits::BATCH_ITEMS_MAX,
@@ -29,6 +32,9 @@ pub async fn a_read_mark_moves_only_forward(store: &dyn Store) {
     }
     save(store, [mark(&room, "cat", 3), mark(&room, "cat", 1), mark(&room, "cat", 2)]).await;
     assert_eq!(room.view("cat").await.read, Seq(3));
+    let at_once = [2, 5, 1, 4, 3].map(|seq| store.save_read_marks(vec![mark(&room, "dan", seq)]));
+    all(at_once.into()).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(room.view("dan").await.read, Seq(5));
     room.check().await;
 }
 

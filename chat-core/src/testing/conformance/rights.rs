@@ -1,15 +1,18 @@
 //! Rights: for whom a room exists, and what each change asks for.
 
-use super::stage::{
-    Got::{New, No, Was},
-    Stage, Who, add, ban, delete, edit, host, json, message, on_server, private, public, react, remove,
-    rename, stand, turn, unreact,
+use super::{
+    all,
+    stage::{
+        Got::{self, New, No, Was},
+        Stage, Who, add, ban, delete, edit, host, json, message, on_server, private, public, react, remove,
+        rename, stand, turn, unreact,
+    },
 };
 use crate::{
     ids::Seq,
     protocol::{Draft, RoomPatch},
     rights::{Actor, Role, Standing, Visibility},
-    store::{Append, Change, NewRoom, Refused, Require, Store},
+    store::{Append, Change, NewRoom, Outcomes, Refused, Require, Store},
 };
 
 const NO_ROOM: Refused = Refused::NoRoom;
@@ -177,6 +180,23 @@ pub async fn a_required_version_is_judged(store: &dyn Store) {
         [New(4), Was(4)]
     );
     assert_eq!(room.view("ann").await.room.version, 1);
+    room.check().await;
+}
+
+/// Of many who saw the same version and change the room at the same time, exactly one wins.
+pub async fn racers_for_a_version_have_one_winner(store: &dyn Store) {
+    const RACERS: usize = 8;
+    let room = Stage::open(store, private("r")).await;
+    let require = Require { version: Some(0), ..Require::default() };
+    let racer = |n: usize| Append { require, ..room.by("ann", rename(&format!("racer {n}"))) };
+    let items: Vec<Append> = (0..RACERS).map(racer).collect();
+    let outcomes = all(items.iter().map(|item| store.append(vec![item.clone()])).collect()).await;
+    let got = |(item, outcome): (_, Result<Outcomes, _>)| room.got(item, outcome.unwrap()[0].clone());
+    let mut got: Vec<Got> = items.iter().zip(outcomes).map(got).collect();
+    let winner = got.iter().position(|got| *got == New(3)).unwrap();
+    assert_eq!(&*room.view("ann").await.room.name, format!("racer {winner}"));
+    got.remove(winner);
+    assert_eq!(got, [No(Refused::Conflict(1)); RACERS - 1]);
     room.check().await;
 }
 
