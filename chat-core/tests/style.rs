@@ -15,9 +15,11 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["ids", "limits", "time"],
     &["rights", "protocol"],
-    &["store", "bus", "policy"],
-    &["room", "tail", "session", "committer", "presence", "mailbox"],
-    &["hub"],
+    &["store", "bus", "policy", "metrics"],
+    // What needs no other state machine.
+    &["presence", "tail", "request", "sink"],
+    // The state machines, which know each other: a session holds its hub and lanes, they leave letters for it.
+    &["mailbox", "committer", "room", "lane", "session", "hub"],
     &["driver"],
     &["engine"],
     &["testing"],
