@@ -1,8 +1,11 @@
 //! The end of a server, known to all its tasks.
 
 use std::{
+    fmt,
     future::Future,
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::Context,
     time::Duration,
 };
 
@@ -48,6 +51,11 @@ impl Lifecycle {
         self.0.times.get().copied()
     }
 
+    /// What wakes a task of many when a drain begins.
+    pub(crate) fn drain_signal(&self) -> DrainSignal {
+        DrainSignal { begins: Box::pin(self.drain_begins()), registered: false }
+    }
+
     /// Ready once a drain begins.
     pub(crate) fn drain_begins(&self) -> WaitForCancellationFutureOwned {
         self.0.drain.clone().cancelled_owned()
@@ -69,5 +77,30 @@ impl Lifecycle {
         if tokio::time::timeout_at(times.end_by, self.0.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.0.tasks.len(), "the drain took too long");
         }
+    }
+}
+
+/// Wakes one task when a drain begins. Whether one has begun is seen in [`Lifecycle::drain_times`].
+pub(crate) struct DrainSignal {
+    begins: Pin<Box<WaitForCancellationFutureOwned>>,
+    registered: bool,
+}
+
+impl DrainSignal {
+    /// Registers the task, the first time that it is called.
+    ///
+    /// Polling takes a lock that all connections share, and the waker of a spawned task stays the same: so once is
+    /// enough, and each time would be too much.
+    pub(crate) fn register(&mut self, cx: &mut Context<'_>) {
+        if !self.registered {
+            self.registered = true;
+            let _ = self.begins.as_mut().poll(cx);
+        }
+    }
+}
+
+impl fmt::Debug for DrainSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DrainSignal").field("registered", &self.registered).finish_non_exhaustive()
     }
 }

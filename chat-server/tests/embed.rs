@@ -11,8 +11,9 @@ use chat_core::{
     Engine, Identity, MissingRooms,
     store::{BoxFuture, MemoryStore},
 };
-use chat_server::{AuthError, Authenticator, Server};
+use chat_server::{AuthError, Authenticator, OpenAuth, Server};
 use futures_util::StreamExt;
+use serde_json::json;
 use support::Client;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -39,6 +40,30 @@ async fn service() -> (SocketAddr, Server) {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, chat)
+}
+
+/// Over a stream that is no TCP socket, as TLS would be one.
+#[tokio::test]
+async fn it_speaks_over_any_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let engine = Engine::builder(MemoryStore::new()).missing_rooms(MissingRooms::Create { rooms_max: 10 });
+    let chat = Server::builder(engine.build().await.unwrap()).authenticator(OpenAuth).build();
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let app = chat.router();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let request = "ws://localhost/ws?user=ann".into_client_request().unwrap();
+    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let mut ann = Client::of(socket);
+    assert_eq!(ann.join("r").await["type"], "joined");
+    for n in 2..500 {
+        let text = "x".repeat(n);
+        let ack = ann.call(json!({ "type": "send", "room": "r", "text": text })).await;
+        assert_eq!(ack["type"], "ack");
+    }
+    let history = ann.call(json!({ "type": "history", "room": "r" })).await;
+    assert_eq!(history["events"].as_array().unwrap().len(), 200);
 }
 
 async fn connect(address: SocketAddr, user: Option<&str>) -> Result<Client<TcpStream>, u16> {

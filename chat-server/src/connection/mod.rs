@@ -32,7 +32,6 @@ use std::{
 use chat_core::{Identity, WireSession, protocol::CloseCode};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
     fence::{Fence, Panicked},
@@ -42,7 +41,7 @@ use self::{
     transport::Transport,
 };
 use crate::{
-    lifecycle::Lifecycle,
+    lifecycle::{DrainSignal, Lifecycle},
     limits::{ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, STALL_MAX},
     metrics::OpenConnection,
 };
@@ -59,8 +58,7 @@ struct Connection<S> {
     pings: Pings,
     alarm: Alarm,
     lifecycle: Lifecycle,
-    /// Wakes the task when a drain begins; `None` once its waker is registered with it.
-    drain: DrainSignal,
+    drain_signal: DrainSignal,
     open: OpenConnection,
 }
 
@@ -75,16 +73,17 @@ enum Phase {
         arrivals_until: Option<Instant>,
     },
     /// A close frame is queued, or out. Nothing that comes counts any more.
-    Closing {
-        step: ClosingStep,
-        /// Whether the peer has closed too.
-        peer_closed: PeerClosed,
-    },
+    Closing { step: ClosingStep, peer: Peer },
 }
 
-/// Whether the peer has closed.
-#[derive(Debug, Clone, Copy)]
-struct PeerClosed(bool);
+/// The other end of a connection that is being closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// It may still send, its own close frame for example.
+    Open,
+    /// It has closed too, or is gone.
+    Closed,
+}
 
 /// The steps of an orderly end (RFC 6455, section 7.1.1), in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,30 +110,6 @@ impl From<Panicked> for Exit {
     }
 }
 
-/// Wakes a connection's task when a drain begins.
-///
-/// It is polled once only: polling takes a lock that all connections share, and a task's waker stays the same.
-/// Whether it went off is seen in [`Lifecycle::is_draining`].
-struct DrainSignal {
-    waiting: Pin<Box<WaitForCancellationFutureOwned>>,
-    registered: bool,
-}
-
-impl std::fmt::Debug for DrainSignal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DrainSignal").field("registered", &self.registered).finish_non_exhaustive()
-    }
-}
-
-impl DrainSignal {
-    fn register(&mut self, cx: &mut Context<'_>) {
-        if !self.registered {
-            self.registered = true;
-            let _ = self.waiting.as_mut().poll(cx);
-        }
-    }
-}
-
 impl<S: Transport> Connection<S> {
     /// A connection of `session` over `stream`, from which `part` was read already.
     async fn new(stream: S, part: Vec<u8>, session: WireSession, settings: Settings) -> Self {
@@ -150,7 +125,7 @@ impl<S: Transport> Connection<S> {
             phase: Phase::Open,
             paused: false,
             pings,
-            drain: DrainSignal { waiting: Box::pin(settings.lifecycle.drain_begins()), registered: false },
+            drain_signal: settings.lifecycle.drain_signal(),
             lifecycle: settings.lifecycle,
         }
     }
@@ -175,7 +150,7 @@ impl<S: Transport> Future for Connection<S> {
                 Ok(()) => return Poll::Pending,
                 Err(Exit::Gone) => return Poll::Ready(()),
                 Err(Exit::Close(code)) => this.close(code),
-                Err(Exit::Answer(frame)) => this.begin_close(CloseCode::Normal, frame, PeerClosed(true)),
+                Err(Exit::Answer(frame)) => this.begin_close(CloseCode::Normal, frame, Peer::Closed),
             }
         }
         this.poll_closing(cx)
@@ -184,7 +159,7 @@ impl<S: Transport> Future for Connection<S> {
 
 impl<S: Transport> Connection<S> {
     fn notice_drain(&mut self, cx: &mut Context<'_>) {
-        self.drain.register(cx);
+        self.drain_signal.register(cx);
         let Some(drain) = self.lifecycle.drain_times() else { return };
         match self.phase {
             Phase::Open => {
@@ -217,10 +192,11 @@ impl<S: Transport> Connection<S> {
     /// Hands messages to the session until none is there or it wants no more.
     fn read(&mut self, cx: &mut Context<'_>, messages_left: &mut usize) -> Result<(), Exit> {
         loop {
-            if matches!(self.phase, Phase::Draining { arrivals_until: None }) {
+            let has_arrived = !matches!(self.phase, Phase::Draining { arrivals_until: None });
+            self.paused = has_arrived && !self.session.wants_input();
+            if !has_arrived {
                 return Ok(());
             }
-            self.paused = !self.session.wants_input();
             if self.paused {
                 self.input.pause();
                 return Ok(());
@@ -313,23 +289,25 @@ impl<S: Transport> Connection<S> {
 
     fn close(&mut self, code: CloseCode) {
         let frame = CloseFrame { code: code.number().into(), reason: code.reason().into() };
-        self.begin_close(code, Some(frame), PeerClosed(false));
+        self.begin_close(code, Some(frame), Peer::Open);
     }
 
     /// Begins the end: the session goes now, the peer gets the rest of the frame under way, then `frame`.
-    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>, peer_closed: PeerClosed) {
+    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>, peer: Peer) {
         self.open.ends_with(why);
         self.session.end();
         self.output.cut();
         self.input.gate().close(frame);
-        self.phase = Phase::Closing { step: ClosingStep::Flush, peer_closed };
+        self.phase = Phase::Closing { step: ClosingStep::Flush, peer };
         let wait = Instant::now() + CLOSE_WAIT_MAX;
         self.alarm.set(self.lifecycle.drain_times().map_or(wait, |drain| wait.min(drain.end_by)));
     }
 
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Phase::Closing { step, peer_closed } = &mut self.phase else { return Poll::Pending };
-        peer_closed.0 = peer_closed.0 || self.input.poll_peer_closed(cx).is_ready();
+        let Phase::Closing { step, peer } = &mut self.phase else { return Poll::Pending };
+        if *peer == Peer::Open && self.input.poll_peer_closed(cx).is_ready() {
+            *peer = Peer::Closed;
+        }
         if self.alarm.poll(cx).is_ready() {
             // What the socket did not take it never will: without a reset the kernel would go on trying.
             if *step != ClosingStep::AwaitPeer {
@@ -350,7 +328,7 @@ impl<S: Transport> Connection<S> {
             }
             *step = ClosingStep::AwaitPeer;
         }
-        if peer_closed.0 { Poll::Ready(()) } else { Poll::Pending }
+        if *peer == Peer::Closed { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

@@ -201,3 +201,38 @@ async fn a_drain_answers_what_has_arrived_and_says_so() {
     drop(socket);
     task.await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_while_the_session_takes_nothing_comes_to_its_end() {
+    let harness = Harness::new().await;
+    let (peer, task) = harness.connect("ann", 4096).await;
+    let (mut reading, mut writing) = tokio::io::split(peer);
+    let flood = tokio::spawn(async move {
+        loop {
+            writing.write_all(&frame(0x81, r#"{"type":"ping","id":1}"#)).await?;
+        }
+        #[expect(unreachable_code, reason = "gives the block its type")]
+        std::io::Result::Ok(())
+    });
+    // Nothing is read, so the replies pile up to their bound.
+    sleep(Duration::from_secs(1)).await;
+    let drain = harness.lifecycle.drain(Duration::from_secs(10));
+    let read = async {
+        sleep(2 * ARRIVALS_WAIT_MAX).await;
+        let mut bytes = Vec::new();
+        // The flood may meet a reset.
+        let _ = reading.read_to_end(&mut bytes).await;
+        bytes
+    };
+    let ((), bytes) = tokio::join!(drain, read);
+    assert!(bytes.ends_with(b"\x03\xe9drain"), "code 1001");
+    flood.abort();
+    task.await.unwrap();
+}
+
+#[test]
+fn a_connection_adds_little_to_its_session() {
+    // Thousands are idle at a time. Most of this is tungstenite's, beside a read buffer of 4 KiB.
+    let own_bytes = size_of::<Connection<tokio::net::TcpStream>>() - size_of::<WireSession>();
+    assert!(own_bytes <= 768, "{own_bytes}");
+}
