@@ -44,6 +44,8 @@ pub(crate) enum News {
     Opened(Result<Opened, CommandError>),
     /// Whether this user may see the room.
     Viewed(Result<(), CommandError>),
+    /// The room as this user now sees it, if there is one.
+    Renewed(Option<RoomView>),
     /// A page to catch up with.
     Page(Result<Page, NoPage>),
     /// A page for the user.

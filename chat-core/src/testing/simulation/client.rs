@@ -70,6 +70,8 @@ struct Place {
     epoch: Epoch,
     position: Seq,
     joined: bool,
+    /// Where it was put when what came next was kept no longer. Own events before have lost their place.
+    reset_to: Seq,
 }
 
 /// One connection.
@@ -126,6 +128,17 @@ impl Client {
 
     pub(super) fn position(&self, room: &RoomId) -> Option<Seq> {
         self.places.get(room).filter(|place| place.joined).map(|place| place.position)
+    }
+
+    /// What is still under way, for the message of a failure.
+    pub(super) fn unrest(&self) -> String {
+        let asked: Vec<_> = self.link.iter().flat_map(|link| link.asked.values().flatten()).collect();
+        let places: Vec<_> =
+            self.places.iter().map(|(room, place)| (room, place.joined, place.position)).collect();
+        format!(
+            "{}: waits for {asked:?}, stands at {places:?}, has unsettled {:?}",
+            self.name, self.unsettled
+        )
     }
 
     /// Whether a reply is still to come.
@@ -186,7 +199,11 @@ impl Client {
     fn send_with(&mut self, now: Now, room: &RoomId, key: Box<str>, text: &str) {
         if let Some(link) = &mut self.link {
             let sent = (room.clone(), key.clone());
-            if text == AGAIN { link.own.remove(&sent) } else { link.own.insert(sent) };
+            if text == AGAIN {
+                link.own.remove(&sent)
+            } else {
+                link.own.insert(sent)
+            };
         }
         self.ask(now, room, RoomCommand::Send(Draft::text(text).key(key)));
     }
@@ -273,7 +290,8 @@ impl Client {
         );
         let position = after.filter(|_| !joined.reset).unwrap_or(joined.last_seq);
         assert!(joined.last_seq <= log.last(&joined.epoch), "nothing is told of before it is committed");
-        self.places.insert(room.clone(), Place { epoch: joined.epoch, position, joined: true });
+        self.places
+            .insert(room.clone(), Place { epoch: joined.epoch, position, joined: true, reset_to: Seq::ZERO });
     }
 
     fn left(&mut self, room: &RoomId) {
@@ -284,7 +302,8 @@ impl Client {
         match reply {
             Reply::Left { room, reason: Some(_) } => self.left(&room),
             Reply::Joined(Joined { room, epoch, last_seq, reset: true, .. }) => {
-                self.places.insert(room, Place { epoch, position: last_seq, joined: true });
+                self.places
+                    .insert(room, Place { epoch, position: last_seq, joined: true, reset_to: last_seq });
             }
             reply => panic!("{reply:?} comes unasked"),
         }
@@ -299,14 +318,16 @@ impl Client {
         if let (Some(key), EventBody::Message(message)) = (key, &event.body) {
             assert_eq!(message.key.as_deref(), Some(key), "the ack is for the message with this key");
         }
-        if place.joined && !ack.duplicate {
+        if place.joined && !ack.duplicate && ack.seq > place.reset_to {
             assert_eq!(ack.seq, place.position.next(), "{}: acks and events in {room} are dense", self.name);
             place.position = ack.seq;
         }
         if let Some(key) = key {
             self.unsettled.remove(key);
             // Who leaves and comes back to an earlier position gets it as an event.
-            self.link.iter_mut().for_each(|link| drop(link.own.remove(&(room.clone(), key.into()))));
+            if let Some(link) = &mut self.link {
+                link.own.remove(&(room.clone(), key.into()));
+            }
         }
     }
 

@@ -263,7 +263,7 @@ impl World {
         self.nodes.iter().for_each(|node| node.hub.handle_lost());
         let deadline = self.steps + REST_STEPS_MAX;
         while !self.settle_down() {
-            assert!(self.steps < deadline, "it does not come to rest");
+            assert!(self.steps < deadline, "it does not come to rest: {}", self.unrest());
             if self.agenda.is_empty() {
                 self.at(1_000, Step::Timer);
             }
@@ -317,6 +317,14 @@ impl World {
             return false;
         }
         true
+    }
+
+    /// What is still under way, for the message of a failure.
+    fn unrest(&self) -> String {
+        let lasts: Vec<(&RoomId, Seq)> = self.rooms.iter().map(|room| (room, self.last(room))).collect();
+        let clients: Vec<String> = self.clients.iter().map(|(_, client)| client.unrest()).collect();
+        let agenda: Vec<&Step> = self.agenda.values().take(3).collect();
+        format!("rooms end at {lasts:?}; {clients:?}; next is {agenda:.200?}")
     }
 
     /// Whether every reader has read every room to its end.
