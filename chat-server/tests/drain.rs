@@ -21,9 +21,8 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-/// Sends without a pause until the connection ends. Returns the ids acked, and the close code.
-async fn flood(mut client: Client<TcpStream>) -> (Vec<u64>, u16) {
-    client.join("r").await;
+/// Sends to the room that it has joined, without a pause, until the connection ends. Returns the ids acked, and the close code.
+async fn flood(client: Client<TcpStream>) -> (Vec<u64>, u16) {
     let (mut sink, mut stream) = client.socket.split();
     let writing = tokio::spawn(async move {
         for id in 1000.. {
@@ -56,7 +55,9 @@ async fn a_drain_under_load_answers_all_that_it_took() {
     let mut server = TestServer::start().await;
     let mut floods = Vec::new();
     for n in 0..8 {
-        floods.push(tokio::spawn(flood(server.connect(&format!("user{n}")).await)));
+        let mut client = server.connect(&format!("user{n}")).await;
+        client.join("r").await;
+        floods.push(tokio::spawn(flood(client)));
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let engine = server.server.engine().clone();
@@ -142,7 +143,8 @@ impl Program {
 async fn the_program_ends_well_on_each_signal() {
     for signal in ["-TERM", "-INT"] {
         let program = Program::start(&[]).await;
-        let client = Client::connect(program.address, "ann", None).await;
+        let mut client = Client::connect(program.address, "ann", None).await;
+        client.join("r").await;
         let (ended, flooded) = tokio::join!(program.signal(signal), flood(client));
         assert_eq!(ended.0.code(), Some(0), "{signal}");
         assert_eq!(flooded.1, 1001, "{signal}");
