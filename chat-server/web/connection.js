@@ -426,6 +426,7 @@ export class Room {
     if (applied === Applied.GAP) return this.connection.resync();
     if (applied === Applied.OLD) return;
     this.#people.spoke(event.from);
+    this.view.typing(this.#people.typists(Date.now()));
     if (event.from === this.me) this.#settle(event);
     else if (event.type === "message") this.view.heard();
     if (event.type === "member" && event.user === this.me && event.change === "role") this.#role = event.role;
