@@ -47,6 +47,15 @@ fn a_golden_frame_is_one_line_without_an_end() {
     }
 }
 
+#[test]
+fn the_public_page_has_an_example_of_every_frame() {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let page = fs::read_to_string(page).expect("the page is part of the repository");
+    for (name, text) in files("server").into_iter().chain(files("client")) {
+        assert!(page.lines().any(|line| line.trim() == text), "{name}.json is not on the page: {text}");
+    }
+}
+
 fn files(direction: &str) -> BTreeMap<String, String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../golden").join(direction);
     let mut files = BTreeMap::new();

@@ -46,6 +46,8 @@ const PAGE_EVENTS = 50;
 /** A read mark, and word of one's typing, go out at most this often. */
 const READ_PAUSE_MS = 1000;
 const TYPING_PAUSE_MS = 3000;
+/** After a message it may go out this soon again: the server passes on one a second. */
+const TYPING_AGAIN_MS = 1000;
 /** The wait before a command is tried again, where the server names none. */
 const RETRY_MS = 1000;
 
@@ -320,8 +322,9 @@ export class Room {
   }
 
   send(text, replyTo) {
-    this.outbox.add(text, replyTo, Date.now());
-    this.#typingSentAt = 0;
+    const now = Date.now();
+    this.outbox.add(text, replyTo, now);
+    this.#typingSentAt = now - TYPING_PAUSE_MS + TYPING_AGAIN_MS;
     this.#flush();
   }
 
@@ -423,6 +426,7 @@ export class Room {
     if (applied === Applied.GAP) return this.connection.resync();
     if (applied === Applied.OLD) return;
     this.#people.spoke(event.from);
+    this.view.typing(this.#people.typists(Date.now()));
     if (event.from === this.me) this.#settle(event);
     else if (event.type === "message") this.view.heard();
     if (event.type === "member" && event.user === this.me && event.change === "role") this.#role = event.role;

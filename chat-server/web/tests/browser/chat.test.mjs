@@ -84,7 +84,7 @@ test("two users chat, edit, delete and react", async () => {
   await bob.press("Yes, at seven (edited)", "Reply");
   await bob.say("At the old pier");
   await ann.page.getByRole("button", { name: "bob: Yes, at seven" }).waitFor();
-  await bob.write("I am");
+  await bob.type("I am on my way");
   await ann.page.getByText("bob is typing…").waitFor();
   await shoot(ann, "light");
   assert.deepEqual(await ann.texts(), await bob.texts());

@@ -34,8 +34,8 @@ export class Person {
     person.page.on("console", (message) => person.#heard(message));
     person.page.on("pageerror", (error) => person.complaints.push(String(error)));
     person.response = await person.page.goto(`${url}/`);
-    await person.page.getByLabel("Your name").fill(user);
-    await person.page.getByLabel("Room").fill(room);
+    await person.page.getByLabel("Your name", { exact: true }).fill(user);
+    await person.page.getByLabel("Room", { exact: true }).fill(room);
     await person.page.getByRole("button", { name: "Join" }).click();
     await person.isConnected();
     return person;
@@ -61,6 +61,11 @@ export class Person {
 
   async write(text) {
     await this.page.getByLabel("Message", { exact: true }).fill(text);
+  }
+
+  /** Writes letter by letter, as people do. */
+  async type(text) {
+    await this.page.getByLabel("Message", { exact: true }).pressSequentially(text, { delay: 150 });
   }
 
   /** The row of the message with this text, once it is there and kept. */
