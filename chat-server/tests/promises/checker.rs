@@ -65,6 +65,8 @@ pub(crate) struct Log {
     pub(crate) tries: Vec<Try>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) ends: Vec<End>,
+    /// Replies that were `unavailable`.
+    pub(crate) unavailable: usize,
 }
 
 /// The timelines as they were kept, by room.
@@ -109,6 +111,7 @@ impl Log {
         self.tries.extend(other.tries);
         self.readings.extend(other.readings);
         self.ends.extend(other.ends);
+        self.unavailable += other.unavailable;
     }
 
     /// What was said and has neither a place nor a refusal: who, room and key.

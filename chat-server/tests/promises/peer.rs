@@ -78,6 +78,8 @@ impl Peer {
     pub(crate) async fn connect(address: SocketAddr, user: &str, wire: Wire) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
+        // What was written is on its way: otherwise the system holds small frames back for the answer to the first.
+        socket.set_nodelay(true).unwrap();
         let stream = socket.connect(address).await.unwrap();
         let mut request = format!("ws://{address}/ws?user={user}").into_client_request().unwrap();
         let subprotocol = match wire {
@@ -264,6 +266,7 @@ impl Peer {
             ("ack", Some(asked)) => self.note_ack(frame, asked),
             ("error", Some(asked)) => {
                 let lost = frame["code"] == "unavailable";
+                self.log.unavailable += usize::from(lost);
                 self.settle(asked, if lost { Outcome::Unknown } else { Outcome::Refused });
             }
             ("message" | "edited" | "deleted" | "reaction" | "member" | "room", None) => {

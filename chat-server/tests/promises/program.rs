@@ -114,8 +114,13 @@ impl Program {
     }
 
     pub(crate) async fn add_member(&self, manager: &str, room: &str, user: &str) {
+        self.set_member(manager, room, user, "member").await;
+    }
+
+    /// Gives a user a role in a room, or a ban.
+    pub(crate) async fn set_member(&self, manager: &str, room: &str, user: &str, role: &str) {
         let path = format!("/api/v1/rooms/{room}/members/{user}?user={manager}");
-        let answer = self.http("PUT", &path, Some(json!({ "role": "member" }))).await;
+        let answer = self.http("PUT", &path, Some(json!({ "role": role }))).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
