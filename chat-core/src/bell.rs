@@ -109,12 +109,12 @@ mod tests {
     #[test]
     fn a_ring_before_the_look_is_kept() {
         let bell = Doorbell::default();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(bell.poll(&mut cx), Poll::Pending);
+        let cx = Context::from_waker(Waker::noop());
+        assert_eq!(bell.poll(&cx), Poll::Pending);
         bell.ring();
         bell.ring();
-        assert_eq!(bell.poll(&mut cx), Poll::Ready(()));
-        assert_eq!(bell.poll(&mut cx), Poll::Pending);
+        assert_eq!(bell.poll(&cx), Poll::Ready(()));
+        assert_eq!(bell.poll(&cx), Poll::Pending);
     }
 
     #[test]
