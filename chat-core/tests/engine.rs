@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chat_core::{
-    After, CommandError, Draft, Engine, ErrorCode, Identity, Incoming, LocalSession, MissingRooms, NewRoomOutcome,
-    RoomDraft, RoomId, Seq, UserId,
+    After, CommandError, Draft, Engine, ErrorCode, Identity, Incoming, LocalSession, MissingRooms,
+    NewRoomOutcome, RoomDraft, RoomId, Seq, UserId,
     protocol::{EventBody, HistoryFrom, HistoryQuery, LeftReason},
     rights::{Role, Standing, Visibility},
     store::MemoryStore,
