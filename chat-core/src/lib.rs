@@ -19,6 +19,8 @@ mod session;
 mod sink;
 pub mod store;
 mod tail;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 
 pub use engine::{

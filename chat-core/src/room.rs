@@ -13,7 +13,7 @@ use crate::{
     presence::{Presence, Spoken},
     protocol::{Event, EventBody, LeftReason, MemberChange},
     rights::{Standing, Visibility},
-    store::{Committed, RoomView},
+    store::{Committed, Page, RoomView},
     tail::{Block, Found, Tail},
 };
 
@@ -126,6 +126,8 @@ struct Person {
     member: bool,
     /// Up to here its rights were read from the store: what changed them before counts no more.
     as_of: Seq,
+    /// Whether what changed them is not known: they must be read again.
+    unsure: bool,
     end: Option<End>,
     stir: Arc<Stir>,
 }
@@ -199,11 +201,22 @@ impl Room {
             return Err(Stale);
         }
         let member = matches!(view.standing, Standing::Member(_));
-        let person = Person { user: user.clone(), member, as_of: view.room.last_seq, end: None, stir };
+        let person =
+            Person { user: user.clone(), member, as_of: view.room.last_seq, unsure: false, end: None, stir };
         self.people.insert(conn, person);
         self.presence.enter(now, user, view.read);
         self.stir_all();
         Ok(self.entry())
+    }
+
+    /// The rights of a connection that was unsure of them were read again, and found to allow it to stay.
+    pub(crate) fn renew(&mut self, conn: ConnId, view: &RoomView) {
+        self.visibility = view.room.visibility;
+        if let Some(person) = self.people.get_mut(&conn) {
+            person.member = matches!(view.standing, Standing::Member(_));
+            person.as_of = view.room.last_seq;
+            person.unsure = !self.barriers.hold(&person.user, person.as_of);
+        }
     }
 
     /// What a connection that comes in now learns.
@@ -241,6 +254,9 @@ impl Room {
             return Look { found: Found::Live, end, heard: reader.heard };
         };
         person.stir.settle();
+        if person.unsure && end.is_none() {
+            return Look { found: Found::Unsure, end, heard: reader.heard };
+        }
         let replays_changed = reader.position < reader.replay_until && reader.position < self.tail.touched();
         let found = if replays_changed && reader.position < self.tail.last() {
             Found::Behind
@@ -297,10 +313,18 @@ impl Room {
         wanted.then(|| self.tail.last())
     }
 
-    /// What [`Room::poll_fill`] asked for; nothing where the store did not answer.
-    pub(crate) fn handle_filled(&mut self, now: Duration, events: Vec<Event>) {
+    /// What [`Room::poll_fill`] asked for. Where the hole itself is kept no longer, the tail begins anew after it, and
+    /// everybody's rights must be read again: what was in the hole may have changed them.
+    pub(crate) fn handle_filled(&mut self, now: Duration, page: Page) {
         self.filling = false;
-        self.handle_committed(now, events.into_iter().map(Arc::new));
+        if page.first_seq > self.tail.last().next() {
+            self.tail.restart(page.first_seq.prev());
+            self.barriers = Barriers { changes: VecDeque::new(), since: page.first_seq.prev() };
+            self.people.values_mut().for_each(|person| person.unsure = true);
+            self.handle_trimmed(page.first_seq);
+            self.stir_all();
+        }
+        self.handle_committed(now, page.events.into_iter().map(Arc::new));
     }
 
     /// The events before `first` are kept no longer.

@@ -44,6 +44,8 @@ pub(crate) enum News {
     Opened(Result<Opened, CommandError>),
     /// Whether this user may see the room.
     Viewed(Result<(), CommandError>),
+    /// The room as this user now sees it, if there is one.
+    Renewed(Option<RoomView>),
     /// A page to catch up with.
     Page(Result<Page, NoPage>),
     /// A page for the user.
@@ -211,6 +213,7 @@ impl Session {
     }
 
     /// Up to where this connection has everything of a room that it has joined.
+    #[cfg(feature = "testing")]
     pub(crate) fn position(&self, room: &RoomId) -> Option<Seq> {
         self.by_room.get(room).and_then(|no| self.lanes.get(no)).and_then(Lane::position)
     }

@@ -143,6 +143,8 @@ pub(crate) enum Found {
     Live,
     /// The next event is not held here any more: the store has it.
     Behind,
+    /// Whether this reader may read on has to be asked.
+    Unsure,
 }
 
 /// A room's newest events, bounded in bytes.
@@ -193,6 +195,11 @@ impl Tail {
         self.blocks.push_back(Arc::new(block));
         deleted.into_iter().for_each(|target| self.forget_texts_of(target));
         self.cut();
+    }
+
+    /// Begins anew after event `last`, with what is between lost to the readers of this tail.
+    pub(crate) fn restart(&mut self, last: Seq) {
+        *self = Self::new(last, self.bytes_max);
     }
 
     /// Collects the blocks that hold what comes after `position`, up to about `bytes` of it.

@@ -60,6 +60,15 @@ pub(crate) enum Job {
         /// Who waits.
         address: Address,
     },
+    /// A room as a user in it now sees it.
+    Renew {
+        /// Which.
+        room: RoomId,
+        /// Who.
+        who: Identity,
+        /// Who waits.
+        address: Address,
+    },
     /// A page for a user.
     History {
         /// Of which room.
@@ -100,7 +109,7 @@ pub(crate) struct PageJob {
 /// What the store said.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// To [`Job::Open`] and [`Job::View`].
+    /// To [`Job::Open`], [`Job::View`] and [`Job::Renew`].
     View(Result<Option<RoomView>, OpenError>),
     /// To [`Job::History`].
     History(Result<HistoryPage, CommandError>),
@@ -151,7 +160,7 @@ pub(crate) async fn run(store: &dyn Store, limits: &Limits, task: &Task, now: No
         Job::Open { room, who, missing, .. } => {
             Done::View(open(store, room, who, *missing, (now, random)).await)
         }
-        Job::View { room, who, .. } => {
+        Job::View { room, who, .. } | Job::Renew { room, who, .. } => {
             Done::View(store.room(room.clone(), who.user.clone()).await.map_err(OpenError::from))
         }
         Job::History { room, who, query, .. } => {

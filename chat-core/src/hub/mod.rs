@@ -112,6 +112,12 @@ impl Hub {
         lock(&self.committer).is_idle() && lock(&self.tasks).is_empty() && lock(&self.marks).is_empty()
     }
 
+    /// How many rooms are in memory, or on their way there.
+    #[cfg(feature = "testing")]
+    pub(crate) fn rooms_in_memory(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
     // Commits.
 
     /// Takes an append on its way.
@@ -233,6 +239,7 @@ impl Hub {
                 });
                 address.send(News::Viewed(seen));
             }
+            (Job::Renew { address, .. }, Done::View(Ok(view))) => address.send(News::Renewed(view)),
             (Job::History { address, .. }, Done::History(history)) => address.send(News::History(history)),
             (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
             (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),
@@ -343,7 +350,7 @@ impl Hub {
     fn filled(&self, now: Now, cell: &Arc<RoomCell>, page: Option<Page>) {
         match page {
             Some(page) => {
-                cell.lock().handle_filled(now.mono, page.events);
+                cell.lock().handle_filled(now.mono, page);
                 self.arm(cell);
                 self.fill(cell);
                 self.retire(cell);

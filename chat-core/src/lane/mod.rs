@@ -133,12 +133,12 @@ impl Lane {
     fn begin_one(&mut self, waiting: Waiting, desk: &mut Desk) -> Option<Waiting> {
         let answered = self.owed.is_empty();
         match (&waiting.command, &self.seat) {
-            (RoomCommand::Join { .. }, Some(_)) => self.join_again(waiting.id),
             (RoomCommand::History(_), _) => return self.begin_history(answered, waiting, desk),
             (RoomCommand::Join { .. } | RoomCommand::Leave, _) | (_, None) if !answered => {
                 return Some(waiting);
             }
             (RoomCommand::Join { .. }, None) => self.begin_join(waiting, desk),
+            (RoomCommand::Join { .. }, Some(_)) => self.join_again(waiting.id),
             (_, None) => self.begin_look(waiting.id, desk),
             (RoomCommand::Leave, Some(_)) => self.leave(waiting.id, desk),
             (_, Some(_)) => self.act(waiting, desk),
@@ -211,15 +211,18 @@ impl Lane {
         self.reply(id, Ok(Reply::Left { room: self.room.clone(), reason: None }));
     }
 
-    /// Gives up the place in the room. What was committed here has no place any more: its acks are just replies.
+    /// Gives up the place in the room: the acks of what was committed here are just replies then.
     fn stand_up(&mut self, desk: &mut Desk) {
         self.close(desk);
-        self.displace();
+        self.displace(Seq::MAX);
     }
 
-    fn displace(&mut self) {
+    /// Own events up to `last` have no place in the stream any more.
+    fn displace(&mut self, last: Seq) {
         for owed in &mut self.owed {
-            if let Owed::Place { id, seq, at, .. } = *owed {
+            if let Owed::Place { id, seq, at, .. } = *owed
+                && seq <= last
+            {
                 let ack = Ack { room: self.room.clone(), seq, at, duplicate: false };
                 *owed = Owed::Reply(id, Reply::Ack(ack));
             }
@@ -326,7 +329,8 @@ impl Lane {
     pub(crate) fn handle_news(&mut self, ticket: u64, news: News, desk: &mut Desk) {
         match news {
             News::Settled(outcome) => self.settled(ticket, outcome, desk.acks),
-            News::Page(page) => self.take_page(page),
+            News::Page(page) => self.take_page(ticket, page),
+            News::Renewed(view) => self.take_view(ticket, view),
             News::Opened(opened) => {
                 if let Some(Busy::Joining { id, after, epoch, .. }) = self.take_busy(ticket) {
                     self.opened((id, after, epoch), opened, desk);

@@ -34,8 +34,10 @@ pub(super) struct Seat {
 pub(super) enum Feed {
     /// The live tail.
     Tail,
-    /// The store, which has been asked.
-    Asked,
+    /// The store, which has been asked under this number.
+    Asked(u64),
+    /// The store has said how the room now is for this user.
+    Renewed(Option<RoomView>),
     /// A page of the store.
     Page { events: VecDeque<Event>, end: Option<End> },
 }
@@ -67,6 +69,11 @@ impl Seat {
         };
         let joined = Joined { reset, ..seat.joined(entry) };
         (seat, joined)
+    }
+
+    /// Whether this is the number of what was asked last.
+    pub(super) fn asked(&self, ticket: u64) -> bool {
+        matches!(self.feed, Feed::Asked(asked) if asked == ticket)
     }
 
     pub(super) fn joined(&self, entry: Entry) -> Joined {

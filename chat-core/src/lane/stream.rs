@@ -12,7 +12,7 @@ use crate::{
     room::End,
     session::Desk,
     sink::Sink,
-    store::{NoPage, Page, PageQuery},
+    store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
 };
 
@@ -86,8 +86,9 @@ impl Lane {
     fn flush_stream(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &self.seat else { return Halt::Wait };
         match &seat.feed {
-            Feed::Asked => Halt::Wait,
+            Feed::Asked(_) => Halt::Wait,
             Feed::Page { .. } => self.flush_page(desk, sink),
+            Feed::Renewed(_) => self.renew(desk, sink),
             Feed::Tail => self.flush_tail(desk, sink),
         }
     }
@@ -97,8 +98,10 @@ impl Lane {
         let (mut blocks, mut spoken) = (Vec::new(), Vec::new());
         let reader = seat.reader(desk.conn);
         let look = seat.cell.lock().look(&reader, desk.hub.limits.flush_bytes, &mut blocks, &mut spoken);
-        if look.found == Found::Behind {
-            return self.fall_behind(look.end, desk, sink);
+        match look.found {
+            Found::Live => {}
+            Found::Behind => return self.fall_behind(look.end, desk, sink),
+            Found::Unsure => return self.ask_rights(desk),
         }
         if std::mem::take(&mut seat.slow) {
             desk.hub.metrics.slow_readers(-1.0);
@@ -112,7 +115,7 @@ impl Lane {
         }
         if let Some(end) = look.end.filter(|end| self.is_past(*end)) {
             self.dismiss(end.reason, desk, sink);
-            return Halt::Wait;
+            return Halt::Done;
         }
         if !blocks.is_empty() {
             return Halt::Done;
@@ -121,11 +124,43 @@ impl Lane {
         Halt::Wait
     }
 
+    /// Nobody knows whether this user may still read: ask the store.
+    fn ask_rights(&mut self, desk: &mut Desk) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        let address = desk.ticket(self.no);
+        seat.feed = Feed::Asked(address.ticket);
+        desk.hub.ask(Job::Renew { room: self.room.clone(), who: desk.who.clone(), address });
+        Halt::Wait
+    }
+
+    /// Takes what [`Lane::ask_rights`] asked for.
+    pub(super) fn take_view(&mut self, ticket: u64, view: Option<RoomView>) {
+        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) {
+            seat.feed = Feed::Renewed(view);
+        }
+    }
+
+    /// Goes on where the user still may.
+    fn renew(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+        let Some(seat) = &mut self.seat else { return Halt::Wait };
+        let Feed::Renewed(view) = std::mem::replace(&mut seat.feed, Feed::Tail) else { return Halt::Done };
+        let view = view.filter(|view| view.room.no == seat.cell.no);
+        match view.map(|view| (view.role(desk.who.actor().authority), view)) {
+            None => self.dismiss(LeftReason::Closed, desk, sink),
+            Some((None, _)) => self.dismiss(LeftReason::Removed, desk, sink),
+            Some((Some(role), view)) => {
+                seat.role = role;
+                seat.cell.lock().renew(desk.conn, &view);
+            }
+        }
+        Halt::Done
+    }
+
     /// The tail no longer has what comes next: ask the store.
     fn fall_behind(&mut self, end: Option<End>, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
         if let Some(end) = end.filter(|end| self.is_past(*end)) {
             self.dismiss(end.reason, desk, sink);
-            return Halt::Wait;
+            return Halt::Done;
         }
         let Some(seat) = &mut self.seat else { return Halt::Wait };
         if !desk.catch_up.acquire(self.no) {
@@ -134,7 +169,6 @@ impl Lane {
         if seat.position >= seat.replay_until && !std::mem::replace(&mut seat.slow, true) {
             desk.hub.metrics.slow_readers(1.0);
         }
-        seat.feed = Feed::Asked;
         let limits = desk.hub.limits;
         let query = PageQuery {
             room: seat.cell.no,
@@ -145,15 +179,20 @@ impl Lane {
             kinds: Vec::new(),
         };
         let address = desk.ticket(self.no);
+        seat.feed = Feed::Asked(address.ticket);
         desk.hub.ask(Job::Page(PageJob { query, address }));
         Halt::Wait
     }
 
-    pub(super) fn take_page(&mut self, page: Result<Page, NoPage>) {
-        let Some(seat) = &mut self.seat else { return };
+    /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
+    pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
-            Ok(page) if page.first_seq > seat.position.next() => (Vec::new(), None),
+            // What comes next is kept no longer: whoever may still read begins anew.
+            Ok(page) if page.first_seq > seat.position.next() => {
+                (Vec::new(), page.end.and_then(|_| at_once(LeftReason::Removed)))
+            }
             Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
@@ -299,11 +338,12 @@ impl Lane {
 
     /// What comes next is kept no longer: the client is told to begin anew.
     fn reset(&mut self, desk: &Desk, sink: &mut impl Sink) {
-        self.displace();
         let Some(seat) = &mut self.seat else { return };
         let entry = seat.cell.lock().entry();
-        seat.position = entry.last_seq;
+        seat.position = seat.position.max(entry.last_seq);
+        let position = seat.position;
         let joined = Joined { reset: true, ..seat.joined(entry) };
+        self.displace(position);
         desk.tell(sink, None, &Reply::Joined(joined));
     }
 }

@@ -1,0 +1,701 @@
+//! The nodes, the store, the clock and the chances.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::sync::oneshot;
+
+use super::client::Client;
+use crate::{
+    bus::Notice,
+    committer::{ReplyTo, Submission},
+    hub::{Done, Hub, MissingRooms, Task, run},
+    ids::{ConnId, Epoch, RoomId, RoomNo, Seq, Timestamp, UserId},
+    limits::Limits,
+    policy::AllowAll,
+    protocol::{
+        CommandError, Event, EventBody, HistoryFrom, HistoryQuery, MemberChange, RoomCommand, RoomPatch,
+    },
+    rights::{Actor, Authority, Role, Standing, Visibility},
+    store::{Append, Appended, Change, MemoryStore, NewRoom, Outcomes, Require, RoomKind, Store, StoreError},
+    time::Now,
+};
+
+/// What happened in a simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Steps taken.
+    pub steps: u64,
+    /// Events committed.
+    pub committed: usize,
+    /// Acks received.
+    pub acked: usize,
+    /// Events received.
+    pub heard: usize,
+    /// Commits whose outcome was lost or refused.
+    pub faults: usize,
+    /// Nodes that crashed.
+    pub crashes: usize,
+}
+
+/// Everything that the store really committed, by a room's incarnation.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    rooms: BTreeMap<Epoch, Timeline>,
+}
+
+#[derive(Debug)]
+struct Timeline {
+    no: RoomNo,
+    id: RoomId,
+    visibility: Visibility,
+    events: BTreeMap<Seq, Arc<Event>>,
+    standings: BTreeMap<UserId, (Standing, Seq)>,
+    private_since: Option<Seq>,
+    /// The oldest that is kept; keys of older ones are forgotten.
+    first: Seq,
+}
+
+impl Log {
+    pub(super) fn event(&self, epoch: &Epoch, seq: Seq) -> Option<&Arc<Event>> {
+        self.rooms.get(epoch).and_then(|room| room.events.get(&seq))
+    }
+
+    /// An event of this user and number in any incarnation of a room.
+    pub(super) fn any(&self, room: &RoomId, seq: Seq, user: &UserId) -> Option<&Arc<Event>> {
+        let of = self.rooms.values().filter(|timeline| timeline.id == *room);
+        of.filter_map(|timeline| timeline.events.get(&seq)).find(|event| event.from == *user)
+    }
+
+    pub(super) fn last(&self, epoch: &Epoch) -> Seq {
+        let last = self.rooms.get(epoch).and_then(|room| room.events.last_key_value());
+        last.map_or(Seq::ZERO, |(seq, _)| *seq)
+    }
+
+    /// Where a user's right to read ended, if they have none now.
+    pub(super) fn end_of_right(&self, epoch: &Epoch, user: &UserId) -> Option<Seq> {
+        let room = self.rooms.get(epoch)?;
+        match room.standings.get(user) {
+            Some((Standing::Banned, since)) => Some(*since),
+            Some((Standing::Member(_), _)) => None,
+            Some((Standing::Outsider, since)) => room.private_since.map(|private| private.max(*since)),
+            None => room.private_since,
+        }
+    }
+
+    fn add(&mut self, no: RoomNo, event: &Arc<Event>) {
+        let room =
+            self.rooms.values_mut().find(|room| room.no == no).expect("a commit is in a room that was made");
+        let last = room.events.last_key_value().map_or(Seq::ZERO, |(seq, _)| *seq);
+        assert_eq!(event.seq, last.next(), "the store's numbers are dense");
+        match &event.body {
+            EventBody::Member { user, change } => {
+                let standing = match change {
+                    MemberChange::Added(role) | MemberChange::Role(role) => Standing::Member(*role),
+                    MemberChange::Removed => Standing::Outsider,
+                    MemberChange::Banned => Standing::Banned,
+                };
+                room.standings.insert(user.clone(), (standing, event.seq));
+            }
+            EventBody::Room(RoomPatch { visibility: Some(visibility), .. }) => {
+                room.visibility = *visibility;
+                room.private_since = (*visibility == Visibility::Private).then_some(event.seq);
+            }
+            EventBody::Message(message) => {
+                let twice = room.events.range(room.first..).any(|(_, before)| match &before.body {
+                    EventBody::Message(one) => one.key == message.key && before.from == event.from,
+                    _ => false,
+                });
+                assert!(!twice, "a key is committed once: {event:?}");
+            }
+            _ => {}
+        }
+        room.events.insert(event.seq, event.clone());
+    }
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+enum Step {
+    /// A store has taken this long over a batch.
+    Committed { node: u64, outcomes: Result<Outcomes, StoreError>, took: Duration },
+    /// A store has said where rooms end.
+    Ended { node: u64, ends: Result<Vec<Option<Seq>>, StoreError> },
+    /// A store has done a task.
+    Done { node: u64, task: Task, done: Done },
+    /// A notice reaches a node; none says that some were lost.
+    Noticed { node: u64, notice: Option<Notice> },
+    /// A client acts.
+    Act(usize),
+    /// A client reads.
+    Read(usize),
+    /// Somebody in charge acts, or something breaks.
+    Fate,
+    /// A node's timer may be due.
+    Timer,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Unique to this life of it.
+    life: u64,
+    hub: Arc<Hub>,
+    committing: bool,
+    asking: bool,
+}
+
+/// How things go wrong, out of a thousand.
+#[derive(Debug, Clone, Copy)]
+struct Chances {
+    commit_fails: u32,
+    read_fails: u32,
+    crash: u32,
+    notice_lost: u32,
+}
+
+/// One simulation.
+#[derive(Debug)]
+pub(super) struct World {
+    rng: Rng,
+    now: Duration,
+    store: MemoryStore,
+    log: Log,
+    nodes: Vec<Node>,
+    clients: Vec<(usize, Client)>,
+    rooms: Vec<RoomId>,
+    agenda: BTreeMap<(Duration, u64), Step>,
+    next: u64,
+    chances: Chances,
+    steps: u64,
+    faults: usize,
+    crashes: usize,
+    timers: BTreeMap<u64, Duration>,
+}
+
+const STEPS: u64 = 600;
+const REST_STEPS_MAX: u64 = 20_000;
+
+/// Polls a future of a store that never waits.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the store in memory never waits"),
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::unavailable("the simulated store is away")
+}
+
+/// The same answer, had the store been away.
+fn failed(done: &Done) -> Done {
+    match done {
+        Done::View(_) => Done::View(Err(away().into())),
+        Done::History(_) => Done::History(Err(CommandError::unavailable())),
+        Done::Page(_) => Done::Page(Err(away())),
+        Done::Ends(_) => Done::Ends(Err(away())),
+        Done::Saved(_) => Done::Saved(Err(away())),
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let chances = Chances {
+            commit_fails: rng.u32(0..150),
+            read_fails: rng.u32(0..100),
+            crash: rng.u32(0..60),
+            notice_lost: rng.u32(0..300),
+        };
+        let rooms: Vec<RoomId> = ["open", "den"].map(|id| RoomId::new(id).expect("it is an id")).into();
+        let mut world = Self {
+            rng,
+            now: Duration::ZERO,
+            store: MemoryStore::new(),
+            log: Log::default(),
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            rooms: rooms.clone(),
+            agenda: BTreeMap::new(),
+            next: 0,
+            chances,
+            steps: 0,
+            faults: 0,
+            crashes: 0,
+            timers: BTreeMap::new(),
+        };
+        for _ in 0..world.rng.usize(1..=2) {
+            let node = world.node();
+            world.nodes.push(node);
+        }
+        for name in ["ann", "bob", "cat", "dan", "ann", "bob"].iter().take(world.rng.usize(2..=6)) {
+            let user = UserId::new(name).expect("it is an id");
+            world.clients.push((0, Client::new(user, world.clients.len())));
+        }
+        rooms.iter().for_each(|room| world.make(room));
+        for client in 0..world.clients.len() {
+            world.at_random(5_000, Step::Act(client));
+            world.at_random(5_000, Step::Read(client));
+        }
+        world.at_random(50_000, Step::Fate);
+        world
+    }
+
+    /// Everything takes its course, faults and all.
+    pub(super) fn live(&mut self) {
+        while self.steps < STEPS {
+            self.step();
+        }
+    }
+
+    /// Faults stop; everything must come to rest.
+    pub(super) fn rest(mut self) -> Report {
+        self.chances = Chances { commit_fails: 0, read_fails: 0, crash: 0, notice_lost: 0 };
+        self.agenda.retain(|_, step| !matches!(step, Step::Act(_) | Step::Read(_) | Step::Fate));
+        self.nodes.iter().for_each(|node| node.hub.handle_lost());
+        let deadline = self.steps + REST_STEPS_MAX;
+        while !self.settle_down() {
+            assert!(self.steps < deadline, "it does not come to rest: {}", self.unrest());
+            if self.agenda.is_empty() {
+                self.at(1_000, Step::Timer);
+            }
+            self.step();
+        }
+        self.check_ends();
+        self.empty();
+        let sum = |of: fn(&Client) -> usize| self.clients.iter().map(|(_, client)| of(client)).sum();
+        Report {
+            steps: self.steps,
+            committed: self.log.rooms.values().map(|room| room.events.len()).sum(),
+            acked: sum(|client| client.acked),
+            heard: sum(|client| client.heard),
+            faults: self.faults,
+            crashes: self.crashes,
+        }
+    }
+
+    /// Everybody reads, comes back, joins and sends again. Returns whether nobody had anything to do.
+    fn settle_down(&mut self) -> bool {
+        let mut settled = true;
+        let now = self.clocks();
+        for index in 0..self.clients.len() {
+            if !self.clients[index].1.is_connected() {
+                self.connect(index);
+                settled = false;
+            }
+            settled &= self.clients[index].1.read(now, usize::MAX, &self.log) == 0;
+            for room in self.rooms.clone() {
+                settled &= self.bring_in(index, &room);
+            }
+            let client = &mut self.clients[index].1;
+            client.send_again(now);
+            settled &= !client.has_unsettled() && !client.waits();
+        }
+        self.pump();
+        let busy = |step: &Step| !matches!(step, Step::Timer);
+        settled && !self.agenda.values().any(busy) && self.at_the_end()
+    }
+
+    /// Has a client join a room that it may read. Returns whether it is where it should be.
+    fn bring_in(&mut self, index: usize, room: &RoomId) -> bool {
+        let now = self.clocks();
+        let client = &mut self.clients[index].1;
+        let view = ready(self.store.room(room.clone(), client.user.clone())).expect("it answers");
+        let readable = view.is_some_and(|view| view.role(Authority::User(Role::Member)).is_some());
+        if !readable {
+            client.forget_unsettled(room);
+        } else if !client.is_joined(room) && !client.waits() {
+            client.join(now, room, true);
+            return false;
+        }
+        true
+    }
+
+    /// What is still under way, for the message of a failure.
+    fn unrest(&self) -> String {
+        let lasts: Vec<(&RoomId, Seq)> = self.rooms.iter().map(|room| (room, self.last(room))).collect();
+        let clients: Vec<String> = self.clients.iter().map(|(_, client)| client.unrest()).collect();
+        let agenda: Vec<&Step> = self.agenda.values().take(3).collect();
+        format!("rooms end at {lasts:?}; {clients:?}; next is {agenda:.200?}")
+    }
+
+    /// Whether every reader has read every room to its end.
+    fn at_the_end(&self) -> bool {
+        self.rooms.iter().all(|room| {
+            let last = self.last(room);
+            self.clients
+                .iter()
+                .filter_map(|(_, client)| client.position(room))
+                .all(|position| position == last)
+        })
+    }
+
+    fn last(&self, room: &RoomId) -> Seq {
+        let nobody = UserId::new("nobody").expect("it is an id");
+        let view = ready(self.store.room(room.clone(), nobody)).expect("it answers").expect("it is there");
+        view.room.last_seq
+    }
+
+    /// What the store has is what was logged.
+    fn check_ends(&self) {
+        for (epoch, timeline) in &self.log.rooms {
+            let ends = ready(self.store.ends(vec![timeline.no])).expect("it answers");
+            if let [Some(last)] = ends[..] {
+                assert_eq!(last, self.log.last(epoch), "the log is what the store has");
+            }
+        }
+    }
+
+    /// Everybody leaves: no room stays in memory.
+    fn empty(&mut self) {
+        let now = self.clocks();
+        self.clients.iter_mut().for_each(|(_, client)| client.disconnect(now, false));
+        let until = self.now + Duration::from_secs(5);
+        while self.now < until {
+            self.at(200_000, Step::Timer);
+            self.step();
+        }
+        for node in &self.nodes {
+            assert!(node.hub.is_idle(), "nothing is under way");
+            assert_eq!(node.hub.rooms_in_memory(), 0, "a room without connections leaves memory");
+        }
+    }
+
+    // Time.
+
+    fn clocks(&self) -> Now {
+        let ms = i64::try_from(self.now.as_millis()).expect("simulations are short");
+        Now { mono: self.now, wall: Timestamp(1_000_000_000_000 + ms) }
+    }
+
+    fn at(&mut self, micros: u64, step: Step) {
+        self.next += 1;
+        self.agenda.insert((self.now + Duration::from_micros(micros), self.next), step);
+    }
+
+    /// Some time within so many microseconds.
+    fn at_random(&mut self, micros: u64, step: Step) {
+        let micros = self.rng.u64(0..micros);
+        self.at(micros, step);
+    }
+
+    fn chance(&mut self, of_thousand: u32) -> bool {
+        self.rng.u32(0..1000) < of_thousand
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        let Some(((at, _), step)) = self.agenda.pop_first() else { return self.pump() };
+        self.now = self.now.max(at);
+        let now = self.clocks();
+        match step {
+            Step::Committed { node, outcomes, took } => {
+                if let Some(index) = self.alive(node) {
+                    self.nodes[index].committing = false;
+                    let notices = self.nodes[index].hub.handle_outcomes(now, took, outcomes);
+                    notices.into_iter().for_each(|notice| self.publish(node, &notice));
+                }
+            }
+            Step::Ended { node, ends } => {
+                if let Some(index) = self.alive(node) {
+                    self.nodes[index].asking = false;
+                    self.nodes[index].hub.handle_ends(now, ends);
+                }
+            }
+            Step::Done { node, task, done } => {
+                if let Some(index) = self.alive(node) {
+                    self.nodes[index].hub.handle_done(now, task, done);
+                }
+            }
+            Step::Noticed { node, notice } => {
+                if let Some(index) = self.alive(node) {
+                    match notice {
+                        Some(notice) => self.nodes[index].hub.handle_notice(now, &notice),
+                        None => self.nodes[index].hub.handle_lost(),
+                    }
+                }
+            }
+            Step::Act(client) => self.act(client),
+            Step::Read(client) => {
+                let most = self.rng.usize(1..40);
+                self.clients[client].1.read(now, most, &self.log);
+                let pause = if self.chance(100) { 200_000 } else { 4_000 };
+                self.at_random(pause, Step::Read(client));
+            }
+            Step::Fate => self.fate(),
+            Step::Timer => {}
+        }
+        for node in &self.nodes {
+            node.hub.handle_timeout(now);
+        }
+        self.pump();
+    }
+
+    fn alive(&self, life: u64) -> Option<usize> {
+        self.nodes.iter().position(|node| node.life == life)
+    }
+
+    // Nodes and their store.
+
+    fn node(&mut self) -> Node {
+        let limits = Limits {
+            tail_bytes: 3_000,
+            page_bytes: 2_000,
+            history_page: self.rng.usize(2..20),
+            flush_bytes: 1_000,
+            rooms_per_connection: 10,
+            ..Limits::default()
+        };
+        self.next += 1;
+        let hub = Arc::new(Hub::new(limits, Arc::new(AllowAll), MissingRooms::NotFound));
+        Node { life: self.next, hub, committing: false, asking: false }
+    }
+
+    /// Takes from the nodes what they want of the store, and lets it happen some time later.
+    fn pump(&mut self) {
+        let now = self.clocks();
+        for index in 0..self.nodes.len() {
+            let (life, hub) = (self.nodes[index].life, self.nodes[index].hub.clone());
+            while let Some(task) = hub.poll_task() {
+                let random = u128::from(self.rng.u64(..));
+                let done = ready(run(&self.store, &hub.limits, &task, now, random));
+                let done = if self.chance(self.chances.read_fails) { failed(&done) } else { done };
+                self.at_random(3_000, Step::Done { node: life, task, done });
+            }
+            if !self.nodes[index].asking
+                && let Some(rooms) = hub.poll_ends(now)
+            {
+                self.nodes[index].asking = true;
+                let ends = if self.chance(self.chances.commit_fails) {
+                    Err(away())
+                } else {
+                    ready(self.store.ends(rooms))
+                };
+                self.at_random(3_000, Step::Ended { node: life, ends });
+            }
+            if !self.nodes[index].committing
+                && let Some(batch) = hub.poll_batch(now)
+            {
+                self.nodes[index].committing = true;
+                let outcomes = self.commit(batch);
+                let took = self.rng.u64(0..6_000);
+                let took = Duration::from_micros(took);
+                self.at(
+                    u64::try_from(took.as_micros()).unwrap_or(0),
+                    Step::Committed { node: life, outcomes, took },
+                );
+            }
+            let wanted = [hub.poll_timeout(), hub.poll_commit_timeout()].into_iter().flatten().min();
+            self.wake_at(life, wanted);
+        }
+    }
+
+    /// One timer a node and time.
+    fn wake_at(&mut self, life: u64, wanted: Option<Duration>) {
+        let Some(at) = wanted.filter(|at| *at > self.now) else { return };
+        let set = self.timers.get(&life).is_some_and(|set| *set > self.now && *set <= at);
+        if !set {
+            self.timers.insert(life, at);
+            self.next += 1;
+            self.agenda.insert((at, self.next), Step::Timer);
+        }
+    }
+
+    /// The store commits a batch, or not, and says so, or not.
+    fn commit(&mut self, batch: Vec<Append>) -> Result<Outcomes, StoreError> {
+        let fails = self.chance(self.chances.commit_fails);
+        self.faults += usize::from(fails);
+        let kind = self.rng.u32(0..3);
+        match (fails, kind) {
+            (true, 0) => return Err(away()),
+            (true, 1) => return Err(StoreError::rejected("the simulated store refuses")),
+            _ => {}
+        }
+        let nos: Vec<RoomNo> = batch.iter().map(|item| item.room).collect();
+        let outcomes = ready(self.store.append(batch)).expect("the store in memory answers");
+        for (no, outcome) in nos.into_iter().zip(&outcomes) {
+            if let Ok(Appended::New(committed)) = outcome {
+                self.log.add(no, committed.event());
+            }
+        }
+        if fails { Err(away()) } else { Ok(outcomes) }
+    }
+
+    fn publish(&mut self, from: u64, notice: &Notice) {
+        let others: Vec<u64> = self.nodes.iter().map(|node| node.life).filter(|life| *life != from).collect();
+        for node in others {
+            if self.chance(self.chances.notice_lost) {
+                self.at_random(100_000, Step::Noticed { node, notice: None });
+                continue;
+            }
+            for _ in 0..self.rng.usize(1..=2) {
+                self.at_random(8_000, Step::Noticed { node, notice: Some(notice.clone()) });
+            }
+        }
+    }
+
+    // What people do.
+
+    fn connect(&mut self, index: usize) {
+        let node = self.rng.usize(0..self.nodes.len());
+        self.next += 1;
+        let (conn, now, hub) = (ConnId(self.next), self.clocks(), self.nodes[node].hub.clone());
+        let (at, client) = &mut self.clients[index];
+        *at = node;
+        client.connect(now, conn, &hub);
+    }
+
+    fn act(&mut self, index: usize) {
+        self.at_random(6_000, Step::Act(index));
+        if !self.clients[index].1.is_connected() {
+            self.connect(index);
+        }
+        let (now, room) = (self.clocks(), self.any_room());
+        let last = self.last(&room).0;
+        let target = Seq(self.rng.u64(0..=last + 1));
+        let (what, most) = (self.rng.u32(0..100), self.rng.usize(1..60));
+        let resume = self.chance(900);
+        let client = &mut self.clients[index].1;
+        match what {
+            0..=49 => client.send(now, &room, &"x".repeat(most)),
+            50..=54 => client.send_again(now),
+            55..=59 => client.ask(now, &room, RoomCommand::Edit { target, text: "new".into() }),
+            60..=62 => client.ask(now, &room, RoomCommand::Delete { target }),
+            63..=66 => {
+                let remove = target.0 % 2 == 0;
+                client.ask(now, &room, RoomCommand::React { target, emoji: "👍".into(), remove });
+            }
+            67..=69 => client.ask(now, &room, RoomCommand::Read { seq: target }),
+            70..=71 => client.ask(now, &room, RoomCommand::Typing),
+            72..=75 => {
+                let query = HistoryQuery { from: HistoryFrom::Before(target), ..HistoryQuery::default() };
+                client.ask(now, &room, RoomCommand::History(query));
+            }
+            76..=78 => client.ask(now, &room, RoomCommand::Leave),
+            79..=81 => client.disconnect(now, false),
+            _ => client.join(now, &room, resume),
+        }
+    }
+
+    fn any_room(&mut self) -> RoomId {
+        let index = self.rng.usize(0..self.rooms.len());
+        self.rooms[index].clone()
+    }
+
+    fn fate(&mut self) {
+        self.at_random(50_000, Step::Fate);
+        if self.chance(self.chances.crash * 5) {
+            return self.crash();
+        }
+        let room = self.any_room();
+        let user = self.clients[self.rng.usize(0..self.clients.len())].1.user.clone();
+        match self.rng.u32(0..20) {
+            0..=5 => self.order(&room, Change::Member { user, standing: Standing::Outsider }),
+            6..=11 => self.order(&room, Change::Member { user, standing: Standing::Member(Role::Member) }),
+            12 => self.order(&room, Change::Member { user, standing: Standing::Banned }),
+            13..=15 => {
+                let to = [Visibility::Public, Visibility::Private][self.rng.usize(0..2)];
+                self.order(&room, Change::Room(RoomPatch { visibility: Some(to), ..RoomPatch::default() }));
+            }
+            16 => self.remake(&room),
+            17 => self.trim(&room),
+            _ => {}
+        }
+    }
+
+    /// The host of a node changes a room.
+    fn order(&mut self, room: &RoomId, change: Change) {
+        let host = UserId::new("host").expect("it is an id");
+        let view =
+            ready(self.store.room(room.clone(), host.clone())).expect("it answers").expect("it is there");
+        let actor = Actor { user: host, authority: Authority::Host };
+        let now = self.clocks();
+        let (caller, _) = oneshot::channel();
+        let append = Append { room: view.room.no, actor, at: now.wall, change, require: Require::default() };
+        let node = self.rng.usize(0..self.nodes.len());
+        // A node whose store is away refuses: then the host has had no luck.
+        let _ = self.nodes[node].hub.submit(now, Submission { append, reply_to: ReplyTo::Caller(caller) });
+    }
+
+    /// A node dies in the middle of whatever it does, and another takes its place.
+    fn crash(&mut self) {
+        self.crashes += 1;
+        let index = self.rng.usize(0..self.nodes.len());
+        let now = self.clocks();
+        for (_, client) in self.clients.iter_mut().filter(|(at, _)| *at == index) {
+            client.disconnect(now, true);
+        }
+        self.nodes[index] = self.node();
+    }
+
+    fn make(&mut self, id: &RoomId) {
+        let epoch = Epoch::from_random(u128::from(self.rng.u64(..)));
+        let members = [("ann", Role::Manager), ("bob", Role::Member)];
+        let private = id.as_str() == "den";
+        let room = NewRoom {
+            id: id.clone(),
+            epoch: epoch.clone(),
+            kind: RoomKind::Group,
+            visibility: if private { Visibility::Private } else { Visibility::Public },
+            name: id.as_str().into(),
+            topic: "".into(),
+            creator: UserId::new("ann").expect("it is an id"),
+            members: members.map(|(user, role)| (UserId::new(user).expect("it is an id"), role)).into(),
+            at: self.clocks().wall,
+        };
+        let visibility = room.visibility;
+        let created = ready(self.store.create_room(room, u64::MAX)).expect("it answers");
+        let crate::store::Created::New(record) = created else { panic!("there was none of this id") };
+        let timeline = Timeline {
+            no: record.no,
+            id: id.clone(),
+            visibility,
+            events: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            private_since: private.then_some(Seq::ZERO),
+            first: Seq::ZERO,
+        };
+        self.log.rooms.insert(epoch, timeline);
+        let query = crate::store::PageQuery {
+            room: record.no,
+            reader: None,
+            from: HistoryFrom::After(Seq::ZERO),
+            limit: 10,
+            bytes: usize::MAX,
+            kinds: Vec::new(),
+        };
+        let page = ready(self.store.page(query)).expect("it answers").expect("it is there");
+        page.events.into_iter().for_each(|event| self.log.add(record.no, &Arc::new(event)));
+    }
+
+    fn remake(&mut self, room: &RoomId) {
+        let host = UserId::new("host").expect("it is an id");
+        let view =
+            ready(self.store.room(room.clone(), host.clone())).expect("it answers").expect("it is there");
+        let (no, actor) = (view.room.no, Actor { user: host, authority: Authority::Host });
+        ready(self.store.delete_room(no, actor)).expect("it answers").expect("the host may do everything");
+        self.make(room);
+        for index in 0..self.nodes.len() {
+            let notice = Some(Notice::Deleted { room: room.clone(), no });
+            let node = self.nodes[index].life;
+            self.at_random(20_000, Step::Noticed { node, notice });
+        }
+    }
+
+    fn trim(&mut self, room: &RoomId) {
+        let host = UserId::new("host").expect("it is an id");
+        let view = ready(self.store.room(room.clone(), host)).expect("it answers").expect("it is there");
+        let first = Seq(self.rng.u64(0..=view.room.last_seq.0 + 1));
+        let first = ready(self.store.trim(view.room.no, first)).expect("it answers").expect("it is there");
+        self.log.rooms.get_mut(&view.room.epoch).expect("it was made").first = first;
+        self.nodes.iter().for_each(|node| node.hub.handle_trimmed(view.room.no, first));
+    }
+}
