@@ -40,7 +40,7 @@ fn run_paused(plan: &Plan) -> Checked {
 
 #[test]
 fn everybody_is_told_what_the_rules_say_and_nothing_else() {
-    let mut config = Config { failure_persistence: None, ..Config::default() };
+    let mut config = Config { failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = CASES;
     }
