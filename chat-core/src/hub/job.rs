@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::MissingRooms;
+use super::{MissingRooms, rooms::Ask};
 use crate::{
     ids::{Epoch, RoomId, RoomNo, Seq},
     limits::Limits,
@@ -41,16 +41,7 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// The room for a `join`.
-    Open {
-        /// Which.
-        room: RoomId,
-        /// For whom.
-        who: Identity,
-        /// What to do where it is not there.
-        missing: MissingRooms,
-        /// Who waits.
-        address: Address,
-    },
+    Open(OpenJob),
     /// Whether a user may see a room.
     View {
         /// Which.
@@ -95,6 +86,21 @@ pub(crate) enum Job {
     Ends(Vec<RoomNo>),
     /// Read marks to write.
     SaveMarks(Vec<ReadMark>),
+}
+
+/// A room to be brought into memory.
+#[derive(Debug)]
+pub(crate) struct OpenJob {
+    /// Which.
+    pub room: RoomId,
+    /// For whom.
+    pub who: Identity,
+    /// What to do where it is not there.
+    pub missing: MissingRooms,
+    /// The number of this question.
+    pub ask: Ask,
+    /// Who waits.
+    pub address: Address,
 }
 
 /// A page to catch up with.
@@ -157,7 +163,7 @@ impl From<OpenError> for CommandError {
 /// What was written may or may not have been.
 pub(crate) async fn run(store: &dyn Store, limits: &Limits, task: &Task, now: Now, random: u128) -> Done {
     match &task.job {
-        Job::Open { room, who, missing, .. } => {
+        Job::Open(OpenJob { room, who, missing, .. }) => {
             Done::View(open(store, room, who, *missing, (now, random)).await)
         }
         Job::View { room, who, .. } | Job::Renew { room, who, .. } => {

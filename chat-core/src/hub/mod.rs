@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::job::{Address, Done, Job, OpenError, PageJob, Task, read_history, run};
+pub(crate) use self::job::{Address, Done, Job, OpenError, OpenJob, PageJob, Task, read_history, run};
 use self::rooms::Rooms;
 use crate::{
     bus::Notice,
@@ -217,8 +217,8 @@ impl Hub {
 
     /// Asks for a room to be in memory, made where it is missing and may be; the answer is [`News::Opened`].
     pub(crate) fn open(&self, room: &RoomId, who: Identity, address: Address) {
-        lock(&self.rooms).expect(room);
-        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, address });
+        let ask = lock(&self.rooms).expect(room);
+        self.ask(Job::Open(OpenJob { room: room.clone(), who, missing: self.missing, ask, address }));
     }
 
     /// The next thing to ask the store, with [`run`]; then [`Hub::handle_done`] is owed.
@@ -229,9 +229,7 @@ impl Hub {
     /// What the store said.
     pub(crate) fn handle_done(&self, now: Now, task: Task, done: Done) {
         match (task.job, done) {
-            (Job::Open { room, who, address, .. }, Done::View(view)) => {
-                self.opened(now, &room, who, address, view)
-            }
+            (Job::Open(job), Done::View(view)) => self.opened(now, job, view),
             (Job::View { who, address, .. }, Done::View(view)) => {
                 let seen = view.map_err(CommandError::from).and_then(|view| {
                     let role = view.and_then(|view| view.role(who.actor().authority));
@@ -258,14 +256,8 @@ impl Hub {
         self.at(now.mono + task.pause, Timer::Retry(again));
     }
 
-    fn opened(
-        &self,
-        now: Now,
-        room: &RoomId,
-        who: Identity,
-        address: Address,
-        view: Result<Option<RoomView>, OpenError>,
-    ) {
+    fn opened(&self, now: Now, job: OpenJob, view: Result<Option<RoomView>, OpenError>) {
+        let OpenJob { room, who, ask, address, .. } = job;
         let found = view.map_err(CommandError::from).and_then(|view| {
             let view = view.ok_or_else(CommandError::no_such_room)?;
             let role = view.role(who.actor().authority).ok_or_else(CommandError::no_such_room)?;
@@ -274,13 +266,13 @@ impl Hub {
         let (view, role) = match found {
             Ok(found) => found,
             Err(error) => {
-                lock(&self.rooms).give_up(room);
+                lock(&self.rooms).give_up(&room, ask);
                 return address.send(News::Opened(Err(error)));
             }
         };
-        let entered = lock(&self.rooms).enter(&view, &self.limits);
+        let entered = lock(&self.rooms).enter(&view, ask, &self.limits);
         // Otherwise the reading is older than what is in memory.
-        let Some(cell) = entered else { return self.open(room, who, address) };
+        let Some(cell) = entered else { return self.open(&room, who, address) };
         self.fill(&cell);
         // Who asked may be gone by now.
         self.at(now.mono + UNUSED_ROOM_DELAY, Timer::Room(cell.clone()));
@@ -327,7 +319,7 @@ impl Hub {
 
     /// A room's incarnation is gone: everybody leaves it.
     pub(crate) fn handle_deleted(&self, room: &RoomId, no: RoomNo) {
-        if let Some(cell) = lock(&self.rooms).forget(room, no) {
+        if let Some(cell) = lock(&self.rooms).delete(room, no) {
             cell.lock().close();
         }
     }
@@ -369,7 +361,7 @@ impl Hub {
     fn retire(&self, cell: &Arc<RoomCell>) {
         let mut rooms = lock(&self.rooms);
         if cell.lock().retire() {
-            rooms.forget(&cell.id, cell.no);
+            rooms.forget(cell);
         }
         self.metrics.rooms(rooms.len());
     }

@@ -1,6 +1,9 @@
 //! The rooms in memory, by id.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     ids::{RoomId, RoomNo, Seq},
@@ -13,44 +16,66 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     by_id: BTreeMap<RoomId, Slot>,
+    asks: u64,
 }
+
+/// The number of a question to the store about a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ask(u64);
 
 #[derive(Debug)]
 enum Slot {
-    /// The store is being asked, `asked` times at once. Commits heard of meanwhile may not be in its answers.
-    Expected { asked: usize, heard: BTreeMap<RoomNo, Seq> },
+    /// The store is being asked, `asked` times at once, `since` this question: what came of an earlier one may be older
+    /// than what is noted here.
+    Expected { since: Ask, asked: usize, heard: Heard },
     /// In memory.
     Open(Arc<RoomCell>),
 }
 
+/// What has happened to rooms of one id while the store was asked: it may not be in the answers.
+#[derive(Debug, Default)]
+struct Heard {
+    commits: BTreeMap<RoomNo, Seq>,
+    deletions: BTreeSet<RoomNo>,
+}
+
 impl Rooms {
     /// Says that the store is asked for a room: from now on no commit in it goes unheard.
-    pub(super) fn expect(&mut self, id: &RoomId) {
-        let expected = Slot::Expected { asked: 0, heard: BTreeMap::new() };
+    pub(super) fn expect(&mut self, id: &RoomId) -> Ask {
+        self.asks += 1;
+        let since = Ask(self.asks);
+        let expected = Slot::Expected { since, asked: 0, heard: Heard::default() };
         if let Slot::Expected { asked, .. } = self.by_id.entry(id.clone()).or_insert(expected) {
             *asked += 1;
         }
+        since
     }
 
-    /// The store knows no such room, or did not answer.
-    pub(super) fn give_up(&mut self, id: &RoomId) {
-        if let Some(Slot::Expected { asked, .. }) = self.by_id.get_mut(id) {
-            *asked = asked.saturating_sub(1);
+    /// The store knows no such room, or did not answer, or its answer is too old.
+    pub(super) fn give_up(&mut self, id: &RoomId, ask: Ask) {
+        if let Some(Slot::Expected { since, asked, .. }) = self.by_id.get_mut(id)
+            && ask >= *since
+        {
+            *asked -= 1;
             if *asked == 0 {
                 self.by_id.remove(id);
             }
         }
     }
 
-    /// The room that the store has told of. `None` where memory has another incarnation of it, or forgot that it was
-    /// asked: the store must be asked again.
-    pub(super) fn enter(&mut self, view: &RoomView, limits: &Limits) -> Option<Arc<RoomCell>> {
+    /// The room that the store has told of. `None` where something may have happened to it since that nobody has noted:
+    /// the store must be asked again.
+    pub(super) fn enter(&mut self, view: &RoomView, ask: Ask, limits: &Limits) -> Option<Arc<RoomCell>> {
         let (id, no) = (&view.room.id, view.room.no);
         match self.by_id.get_mut(id) {
             Some(Slot::Open(cell)) if cell.no == no => Some(cell.clone()),
-            Some(Slot::Expected { heard, .. }) => {
+            Some(Slot::Expected { heard, .. }) if heard.deletions.contains(&no) => {
+                self.give_up(id, ask);
+                None
+            }
+            Some(Slot::Expected { since, heard, .. }) if ask >= *since => {
                 let cell = Arc::new(RoomCell::new(view, limits));
-                if let Some(last) = heard.get(&no) {
+                if let Some(last) = heard.commits.get(&no) {
                     cell.lock().handle_store_end(*last);
                 }
                 self.by_id.insert(id.clone(), Slot::Open(cell.clone()));
@@ -62,7 +87,7 @@ impl Rooms {
                 self.by_id.remove(id);
                 None
             }
-            Some(Slot::Open(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -71,7 +96,7 @@ impl Rooms {
         match self.by_id.get_mut(&last.event().room)? {
             Slot::Open(cell) => (cell.no == last.room()).then(|| cell.clone()),
             Slot::Expected { heard, .. } => {
-                let seq = heard.entry(last.room()).or_default();
+                let seq = heard.commits.entry(last.room()).or_default();
                 *seq = last.event().seq.max(*seq);
                 None
             }
@@ -91,15 +116,26 @@ impl Rooms {
         self.open().find(|cell| cell.no == no).cloned()
     }
 
-    /// Takes a room out of memory.
-    pub(super) fn forget(&mut self, id: &RoomId, no: RoomNo) -> Option<Arc<RoomCell>> {
-        match self.by_id.get(id) {
-            Some(Slot::Open(cell)) if cell.no == no => {
-                let cell = cell.clone();
-                self.by_id.remove(id);
-                Some(cell)
-            }
-            _ => None,
+    /// Takes a room out of memory whose deletion was heard of: what the store is still to say of it is old.
+    pub(super) fn delete(&mut self, id: &RoomId, no: RoomNo) -> Option<Arc<RoomCell>> {
+        if let Some(Slot::Expected { heard, .. }) = self.by_id.get_mut(id) {
+            heard.deletions.insert(no);
+        }
+        let cell = self.open_at(id).filter(|cell| cell.no == no).cloned();
+        cell.inspect(|_| drop(self.by_id.remove(id)))
+    }
+
+    /// Takes a room out of memory. Another cell of the same room may have come in its place meanwhile: that one stays.
+    pub(super) fn forget(&mut self, cell: &Arc<RoomCell>) {
+        if self.open_at(&cell.id).is_some_and(|held| Arc::ptr_eq(held, cell)) {
+            self.by_id.remove(&cell.id);
+        }
+    }
+
+    fn open_at(&self, id: &RoomId) -> Option<&Arc<RoomCell>> {
+        match self.by_id.get(id)? {
+            Slot::Open(cell) => Some(cell),
+            Slot::Expected { .. } => None,
         }
     }
 

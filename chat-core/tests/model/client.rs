@@ -220,9 +220,6 @@ impl Client {
         ensure!(journal.life(todays).is_some_and(|(id, _)| id == room), "the epoch of another room");
         ensure!(states.iter().any(|state| state.first == first), "the first number was never {first}");
         ensure!(last <= newest.last(), "the last number has not come yet");
-        if let Some((epoch, settled)) = &owed.settled {
-            ensure!(epoch != todays || last >= *settled, "the end is behind: {settled} was known");
-        }
         let role =
             |state: &Timeline| state.role(self.user).is_some_and(|role| object["role"] == role.as_str());
         ensure!(
@@ -241,6 +238,10 @@ impl Client {
         let lost = |after: u64| after + 1 < first || after > last;
         let foreign = epoch.as_ref().is_some_and(|epoch| epoch != todays);
         ensure!(reset == (foreign || after.is_some_and(lost)), "reset or not: it must be the other");
+        // What was known to be there before the command came is no news to a `joined`.
+        let settled = owed.settled.as_ref().filter(|(epoch, _)| epoch == todays).map_or(0, |(_, last)| *last);
+        let known = after.is_some_and(|after| after <= settled && after + 1 >= first);
+        ensure!(!reset || foreign || !known, "a reset though all was there up to {settled}");
         let stint = Stint {
             epoch: todays.to_owned(),
             position: after.filter(|_| !reset).unwrap_or(last),
