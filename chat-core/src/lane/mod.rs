@@ -138,6 +138,10 @@ impl Lane {
                 return Some(waiting);
             }
             (RoomCommand::Join { .. }, None) => self.begin_join(waiting, desk),
+            // The right to be here has ended: this `join` comes after the `left` that is on its way.
+            (RoomCommand::Join { .. }, Some(seat)) if seat.cell.lock().end_of(desk.conn).is_some() => {
+                return Some(waiting);
+            }
             (RoomCommand::Join { .. }, Some(_)) => self.join_again(waiting.id),
             (_, None) => self.begin_look(waiting.id, desk),
             (RoomCommand::Leave, Some(_)) => self.leave(waiting.id, desk),

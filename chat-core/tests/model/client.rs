@@ -322,7 +322,12 @@ impl Client {
     }
 
     fn refused(&self, room: &str, owed: &Owed, object: &Value, journal: &Journal) -> Checked {
-        let states = journal.since(room, owed.sent);
+        let mut states = journal.since(room, owed.sent);
+        if let (true, Ok(epoch)) = (owed.asked.needs_a_seat(), self.epoch(room)) {
+            // It may have been said of the room that this connection was in, which was another or is gone.
+            states.extend(journal.of_epoch_since(&epoch, owed.sent).into_iter().map(Some));
+            states.extend(journal.life(&epoch).filter(|(_, gone)| *gone).map(|_| None));
+        }
         let fits = |state: &Option<std::sync::Arc<Timeline>>| {
             let role = state.as_ref().and_then(|state| state.role(self.user));
             match (object["code"].as_str(), state, role) {
