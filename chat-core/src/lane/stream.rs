@@ -53,10 +53,14 @@ impl Lane {
         flow
     }
 
-    /// Gives back the right to a page where none is used. Returns whose turn it is then.
+    /// Gives back the right to a page where none is used; without a seat, the place in the line for it too. Returns whose
+    /// turn it is then.
     fn yield_page(&self, desk: &mut Desk) -> Option<LaneNo> {
-        let unused = self.seat.as_ref().is_none_or(|seat| matches!(seat.feed, Feed::Tail));
-        if unused && desk.catch_up.is_held_by(self.no) { desk.catch_up.release(self.no) } else { None }
+        let unused = match &self.seat {
+            Some(seat) => matches!(seat.feed, Feed::Tail) && desk.catch_up.is_held_by(self.no),
+            None => true,
+        };
+        if unused { desk.catch_up.release(self.no) } else { None }
     }
 
     /// Hands out the replies that are due, and begins what waited for that.
