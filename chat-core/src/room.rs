@@ -204,6 +204,8 @@ impl Room {
         let person =
             Person { user: user.clone(), member, as_of: view.room.last_seq, unsure: false, end: None, stir };
         self.people.insert(conn, person);
+        // The trim itself may have been heard before this room came into memory, or only on another node.
+        self.handle_trimmed(view.room.first_seq);
         self.presence.enter(now, user, view.read);
         self.stir_all();
         Ok(self.entry())
