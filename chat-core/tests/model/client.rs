@@ -218,7 +218,6 @@ impl Client {
         let states = journal.of_epoch_since(todays, owed.sent);
         let newest = states.last().ok_or("no such incarnation")?;
         ensure!(journal.life(todays).is_some_and(|(id, _)| id == room), "the epoch of another room");
-        ensure!(states.iter().any(|state| state.first == first), "the first number was never {first}");
         ensure!(last <= newest.last(), "the last number has not come yet");
         let role =
             |state: &Timeline| state.role(self.user).is_some_and(|role| object["role"] == role.as_str());
@@ -235,6 +234,7 @@ impl Client {
             ensure!(last >= stint.position, "the end is behind {}", stint.position);
             return Ok(());
         }
+        ensure!(states.iter().any(|state| state.first == first), "the first number was not {first} then");
         let lost = |after: u64| after + 1 < first || after > last;
         let foreign = epoch.as_ref().is_some_and(|epoch| epoch != todays);
         ensure!(reset == (foreign || after.is_some_and(lost)), "reset or not: it must be the other");
