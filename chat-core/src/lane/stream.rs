@@ -8,7 +8,7 @@ use crate::{
     ids::Seq,
     mailbox::LaneNo,
     presence::Spoken,
-    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
+    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, MemberChange, Reply},
     room::End,
     session::Desk,
     sink::Sink,
@@ -191,13 +191,16 @@ impl Lane {
     /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
     pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
+        let removed = |seq| End { seq, reason: LeftReason::Removed };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
-            // What comes next is kept no longer: whoever may still read begins anew.
-            Ok(page) if page.first_seq > seat.position.next() => {
-                (Vec::new(), page.end.and_then(|_| at_once(LeftReason::Removed)))
+            // What comes next is kept no longer.
+            Ok(page) if page.first_seq > seat.position.next() => (Vec::new(), page.end.map(removed)),
+            Ok(page) => {
+                let end =
+                    page.end.map(|seq| page.events.last().map_or(removed(seq), |last| ended_by(last, seq)));
+                (page.events, end)
             }
-            Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
         };
@@ -209,19 +212,20 @@ impl Lane {
         let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
             return Halt::Done;
         };
-        let end =
-            [seat.cell.lock().end_of(desk.conn), stored].into_iter().flatten().min_by_key(|end| end.seq);
-        let trimmed = events.is_empty() && end.is_none();
+        let known = seat.cell.lock().end_of(desk.conn);
+        let first = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
+        let end = first.map(|end| End { reason: known.map_or(end.reason, |known| known.reason), ..end });
+        let trimmed = events.is_empty();
         if let Err((events, halt)) = self.hand_out_page(events, end, desk, sink) {
             if let Some(seat) = &mut self.seat {
                 seat.feed = Feed::Page { events, end: stored };
             }
             return halt;
         }
-        if let Some(end) = end.filter(|end| self.is_past(*end)) {
-            self.dismiss(end.reason, desk, sink);
-        } else if trimmed {
-            self.reset(desk, sink);
+        match end {
+            Some(end) if trimmed || self.is_past(end) => self.dismiss(end.reason, desk, sink),
+            None if trimmed => self.reset(desk, sink),
+            _ => {}
         }
         Halt::Done
     }
@@ -354,4 +358,11 @@ impl Lane {
         self.displace(position);
         desk.tell(sink, None, &Reply::Joined(joined));
     }
+}
+
+/// The end of a right to read at `seq`, which is said of a page whose last event is `last`.
+const fn ended_by(last: &Event, seq: Seq) -> End {
+    let banned = matches!(last.body, EventBody::Member { change: MemberChange::Banned, .. });
+    let reason = if banned && last.seq.0 == seq.0 { LeftReason::Banned } else { LeftReason::Removed };
+    End { seq, reason }
 }
