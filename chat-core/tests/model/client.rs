@@ -46,8 +46,6 @@ pub(crate) struct Stint {
     pub(crate) epoch: String,
     pub(crate) position: u64,
     pub(crate) online: Vec<Value>,
-    /// When the `join` was sent.
-    asked: Tick,
     /// Up to here it is a replay.
     replay_until: u64,
     /// Where the timeline ended when the `joined` came: rights may have been read as late as that.
@@ -103,7 +101,9 @@ impl Client {
         let stint = &self.stints[room];
         let replay = seq <= stint.replay_until;
         let epoch = stint.epoch.clone();
-        let states = journal.of_epoch_since(&epoch, if replay { stint.asked } else { 0 });
+        // A replay shows what was changed up to where it ends: what comes later comes as an event.
+        let mut states = journal.of_epoch_since(&epoch, 0);
+        states.retain(|state| !replay || state.last() >= stint.replay_until);
         let entries = || states.iter().filter_map(|state| state.entry(seq));
         let fits = |entry: &Entry| {
             *object == entry.shown(self.user)
@@ -246,7 +246,6 @@ impl Client {
             epoch: todays.to_owned(),
             position: after.filter(|_| !reset).unwrap_or(last),
             online,
-            asked: owed.sent,
             replay_until: last,
             known: newest.last(),
             anew: None,
