@@ -285,9 +285,13 @@ impl Client {
 
     fn marked(&self, room: &str, owed: &Owed, seq: u64, journal: &mut Journal) -> Checked {
         let epoch = self.epoch(room)?;
-        let stays =
-            journal.of_epoch_since(&epoch, owed.sent).iter().all(|state| state.role(self.user).is_some());
-        if let Some((_, settled)) = owed.settled.as_ref().filter(|settled| settled.0 == epoch && stays) {
+        let Some(stint) = self.stints.get(room) else { return Ok(()) };
+        let ended = journal.of_epoch(&epoch).is_some_and(|timeline| {
+            let mut endings = timeline.endings.iter().filter(|ending| ending.user == self.user);
+            endings.any(|ending| ending.seq > stint.replay_until)
+        });
+        // Who has lost the right to be there moves nothing, even where it has come back: it is to join again.
+        if let Some((_, settled)) = owed.settled.as_ref().filter(|settled| settled.0 == epoch && !ended) {
             journal.mark(&epoch, self.user, seq.min(*settled));
         }
         Ok(())
