@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tokio::sync::broadcast;
 
 use crate::{
-    ids::{RoomId, RoomNo},
+    ids::{RoomId, RoomNo, Seq},
     store::Committed,
 };
 
@@ -18,6 +18,13 @@ pub const LOCAL_BUS_NOTICES_MAX: usize = 1024;
 pub enum Notice {
     /// These events of one room are committed: in order, without a hole among them.
     Committed(Arc<[Committed]>),
+    /// A room ends here: what is before it, and not heard of, is in the store.
+    End {
+        /// The store's number of it.
+        no: RoomNo,
+        /// Its newest event.
+        last: Seq,
+    },
     /// This incarnation of a room is gone.
     Deleted {
         /// Its id.

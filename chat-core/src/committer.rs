@@ -10,13 +10,10 @@ use crate::{
         BATCH_BYTES_MAX, BATCH_ITEMS_MAX, COMMIT_PACE_MAX, COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_MAX,
         STORE_RETRY_MAX, STORE_RETRY_MIN,
     },
-    mailbox::Mailbox,
+    mail::{Mailbox, Outcome},
     protocol::{CommandError, ErrorCode},
-    store::{Append, Appended, Outcomes, Refused, StoreError},
+    store::{Append, Outcomes, Refused, StoreError},
 };
-
-/// What became of an append, as its sender is told.
-pub(crate) type Outcome = Result<Appended, CommandError>;
 
 /// Who waits for an outcome.
 #[derive(Debug)]

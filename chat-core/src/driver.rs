@@ -2,7 +2,10 @@
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -13,12 +16,12 @@ use tokio::{
 };
 
 use crate::{
+    bell::Doorbell,
     bus::{Bus, BusEvent, Notice},
     hub::{Hub, run},
     ids::Timestamp,
-    limits::STORE_READS_MAX,
-    mailbox::Doorbell,
-    store::Store,
+    limits::{STORE_LOOK_PAUSE, STORE_READS_MAX},
+    store::{Store, StoreError},
     time::Now,
 };
 
@@ -101,19 +104,18 @@ async fn wait(bell: &Doorbell, clock: Clock, until: Option<Duration>) {
 
 async fn commits(Shared { hub, store, bus, clock }: Shared) {
     loop {
-        if let Some(rooms) = hub.poll_ends(clock.now()) {
-            let ends = store.ends(rooms).await;
-            hub.handle_ends(clock.now(), ends);
+        let notices = if let Some(rooms) = hub.poll_ends(clock.now()) {
+            let ends = guarded(store.ends(rooms)).await.flatten();
+            hub.handle_ends(clock.now(), ends)
         } else if let Some(batch) = hub.poll_batch(clock.now()) {
             let began = Instant::now();
-            let outcomes = store.append(batch).await;
-            let notices = hub.handle_outcomes(clock.now(), began.elapsed(), outcomes);
-            if let Some(bus) = &bus {
-                notices.into_iter().for_each(|notice| bus.publish(notice));
-            }
+            let outcomes = guarded(store.append(batch)).await.flatten();
+            hub.handle_outcomes(clock.now(), began.elapsed(), outcomes)
         } else {
             wait(&hub.commit_bell, clock, hub.poll_commit_timeout()).await;
-        }
+            continue;
+        };
+        notices.into_iter().for_each(|notice| publish(bus.as_ref(), notice));
     }
 }
 
@@ -127,11 +129,22 @@ async fn jobs(Shared { hub, store, clock, .. }: Shared) {
         let permit = permits.clone().acquire_owned().await.expect("nobody closes the semaphore");
         let (hub, store) = (hub.clone(), store.clone());
         tokio::spawn(async move {
-            let done = run(&*store, &hub.limits, &task, clock.now(), random()).await;
+            let done = guarded(run(&*store, &hub.limits, &task, clock.now(), random())).await;
+            let done = done.unwrap_or_else(|error| task.failed(error));
             hub.handle_done(clock.now(), task, done);
             drop(permit);
         });
     }
+}
+
+/// A store that panics is a store that does not answer: whoever waits for it is told so.
+async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, StoreError> {
+    let mut call = pin!(call);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err(StoreError::unavailable("the store panicked"))),
+    })
+    .await
 }
 
 async fn timers(Shared { hub, clock, .. }: Shared) {
@@ -142,13 +155,26 @@ async fn timers(Shared { hub, clock, .. }: Shared) {
 }
 
 async fn notices(Shared { hub, clock, .. }: Shared, mut subscription: Box<dyn crate::bus::Subscription>) {
+    let mut look = Instant::now();
     loop {
-        match subscription.next().await {
-            BusEvent::Notice(notice) => hub.handle_notice(clock.now(), &notice),
-            BusEvent::Lost => hub.handle_lost(),
-            BusEvent::Closed => return,
+        match timeout_at(look, subscription.next()).await {
+            Ok(BusEvent::Notice(notice)) => hub.handle_notice(clock.now(), &notice),
+            Ok(BusEvent::Lost) => hub.handle_lost(),
+            Ok(BusEvent::Closed) => return,
+            Err(_) => {
+                // A node that died between its commit and its notice tells nobody: a removal must not wait for that.
+                hub.handle_lost();
+                look = Instant::now() + STORE_LOOK_PAUSE;
+            }
         }
     }
+}
+
+/// Runs something to its end, whoever stops waiting for it.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    tokio::spawn(work).await.ok()
 }
 
 /// Tells the other nodes, where there are any.

@@ -1,4 +1,5 @@
 //! A transport-agnostic chat engine.
+mod bell;
 pub mod bus;
 mod committer;
 mod driver;
@@ -7,7 +8,7 @@ mod hub;
 pub mod ids;
 mod lane;
 pub mod limits;
-mod mailbox;
+mod mail;
 mod metrics;
 pub mod policy;
 mod presence;

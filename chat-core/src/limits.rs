@@ -64,7 +64,11 @@ pub const STATE_BYTES_MAX: usize = 16 << 10;
 /// At the bound no more is read from the connection.
 pub const PENDING_COMMANDS_MAX: usize = 1024;
 
-/// Bytes of replies that wait to be taken by one connection. At the bound no more is read from it.
+/// Bytes of commands of one connection that have not begun, as they wait for one before them.
+/// At the bound no more is read from the connection.
+pub const PENDING_COMMAND_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of errors and pongs that wait to be taken by one connection. At the bound no more is read from it.
 pub const PENDING_REPLY_BYTES_MAX: usize = 256 << 10;
 
 /// Appends that wait for a commit, in all. Past it a send is refused as `overloaded`.
@@ -90,6 +94,10 @@ pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Store reads that run at the same time; the others wait their turn.
 pub const STORE_READS_MAX: usize = 16;
+
+/// Where several nodes share a store, each asks it this often where its rooms end: so a notice that nobody sent costs
+/// at most this.
+pub const STORE_LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Ephemeral events that a room keeps for its connections; who is further behind misses the oldest.
 pub const EPHEMERAL_MAX: usize = 256;

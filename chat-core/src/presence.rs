@@ -18,7 +18,9 @@ pub(crate) struct Spoken {
     /// What is told.
     pub what: Ephemeral,
     /// Who does not hear it.
-    pub except: Except,
+    except: Except,
+    /// When it was told.
+    at: Duration,
 }
 
 /// Who does not hear an ephemeral event.
@@ -33,8 +35,11 @@ pub(crate) enum Except {
 }
 
 impl Spoken {
-    /// Whether this connection hears it.
-    pub(crate) fn is_for(&self, conn: ConnId, user: &UserId) -> bool {
+    /// Whether this connection hears it now: who was typing long ago is no news.
+    pub(crate) fn is_for(&self, now: Duration, conn: ConnId, user: &UserId) -> bool {
+        if matches!(self.what, Ephemeral::Typing { .. }) && now > self.at + TYPING_COUNTS {
+            return false;
+        }
         match &self.except {
             Except::Nobody => true,
             Except::User(except) => except != user,
@@ -65,11 +70,11 @@ impl Talk {
         self.next
     }
 
-    fn say(&mut self, what: Ephemeral, except: Except) {
+    fn say(&mut self, at: Duration, what: Ephemeral, except: Except) {
         if self.spoken.len() == EPHEMERAL_MAX {
             self.spoken.pop_front();
         }
-        self.spoken.push_back(Arc::new(Spoken { what, except }));
+        self.spoken.push_back(Arc::new(Spoken { what, except, at }));
         self.next += 1;
     }
 }
@@ -96,6 +101,18 @@ struct Online {
     read_said: Option<Duration>,
     /// A moved read mark that is not told yet, and who moved it.
     read_due: Option<ConnId>,
+}
+
+/// How long `typing` counts.
+const TYPING_COUNTS: Duration = Duration::from_secs(5);
+
+/// What becomes due is done at the next of these: a large room is then looked through a few times a second at most.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The first tick at or after this time.
+fn tick(at: Duration) -> Duration {
+    let millis = at.as_micros().div_ceil(TICK.as_micros()) * TICK.as_millis();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 fn long_ago(then: Option<Duration>, now: Duration) -> bool {
@@ -152,7 +169,7 @@ impl Presence {
         if long_ago(online.typed, now) {
             online.typed = Some(now);
             let what = Ephemeral::Typing { room: self.room.clone(), user: user.clone() };
-            self.talk.say(what, Except::User(user.clone()));
+            self.talk.say(now, what, Except::User(user.clone()));
         }
     }
 
@@ -191,10 +208,11 @@ impl Presence {
             self.tell(now, &user, PresenceState::Offline);
         }
         self.tell_count(now);
-        self.due = self.users.values().filter_map(Online::due).chain(self.count_due_at()).min();
+        self.due = self.users.values().filter_map(Online::due).chain(self.count_due_at()).min().map(tick);
     }
 
     fn due_at(&mut self, at: Duration) {
+        let at = tick(at);
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
@@ -209,7 +227,7 @@ impl Presence {
             self.count_due_at().into_iter().for_each(|due| self.due_at(due));
         } else {
             let what = Ephemeral::Presence { room: self.room.clone(), user: user.clone(), state };
-            self.talk.say(what, Except::User(user.clone()));
+            self.talk.say(now, what, Except::User(user.clone()));
         }
     }
 
@@ -217,7 +235,7 @@ impl Presence {
         if self.count_due && long_ago(self.count_said, now) {
             (self.count_due, self.count_said) = (false, Some(now));
             let what = Ephemeral::PresenceCount { room: self.room.clone(), online_count: self.users.len() };
-            self.talk.say(what, Except::Nobody);
+            self.talk.say(now, what, Except::Nobody);
         }
     }
 }
@@ -233,7 +251,7 @@ impl Online {
         if let Some(conn) = self.read_due.filter(|_| long_ago(self.read_said, now)) {
             (self.read_due, self.read_said) = (None, Some(now));
             let what = Ephemeral::Read { room: room.clone(), user: user.clone(), seq: self.read };
-            talk.say(what, Except::Conn(conn));
+            talk.say(now, what, Except::Conn(conn));
         }
     }
 }
@@ -251,7 +269,7 @@ mod tests {
     fn heard(presence: &Presence, from: u64, who: &str, conn: u64) -> Vec<String> {
         let mut out = Vec::new();
         presence.talk().since(from, &mut out);
-        let heard = out.iter().filter(|spoken| spoken.is_for(ConnId(conn), &user(who)));
+        let heard = out.iter().filter(|spoken| spoken.is_for(Duration::ZERO, ConnId(conn), &user(who)));
         heard.map(|spoken| serde_json::to_string(&spoken.what).unwrap()).collect()
     }
 
@@ -261,11 +279,11 @@ mod tests {
         room.enter(Duration::ZERO, &user("ann"), Seq::ZERO);
         room.exit(SECOND, &user("ann"));
         room.enter(SECOND + PRESENCE_LINGER / 2, &user("ann"), Seq::ZERO);
-        room.handle_timeout(SECOND + PRESENCE_LINGER);
+        room.handle_timeout(tick(SECOND + PRESENCE_LINGER));
         assert_eq!(room.poll_timeout(), None);
         room.exit(2 * SECOND, &user("ann"));
-        assert_eq!(room.poll_timeout(), Some(2 * SECOND + PRESENCE_LINGER));
-        room.handle_timeout(2 * SECOND + PRESENCE_LINGER);
+        assert_eq!(room.poll_timeout(), Some(tick(2 * SECOND + PRESENCE_LINGER)));
+        room.handle_timeout(tick(2 * SECOND + PRESENCE_LINGER));
         let told = heard(&room, 0, "bob", 2);
         assert_eq!(
             told,
@@ -323,7 +341,7 @@ mod tests {
         let mut talk = Talk::default();
         for seq in 0..2 * EPHEMERAL_MAX as u64 {
             let what = Ephemeral::Read { room: RoomId::new("r").unwrap(), user: user("ann"), seq: Seq(seq) };
-            talk.say(what, Except::Nobody);
+            talk.say(SECOND, what, Except::Nobody);
         }
         let mut out = Vec::new();
         assert_eq!(talk.since(0, &mut out), 2 * EPHEMERAL_MAX as u64);

@@ -67,9 +67,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), CommandError> {
 /// `invalid` or `too_large`.
 pub(crate) fn check_patch(patch: &RoomPatch) -> Result<(), CommandError> {
     patch.name.as_deref().map_or(Ok(()), check_name)?;
-    match (patch.topic.as_deref(), &patch.state) {
-        (Some(topic), _) if !topic.is_empty() => check_label("topic", topic, TOPIC_BYTES_MAX),
-        (_, Some(state)) if state.as_str().len() > STATE_BYTES_MAX => {
+    if let Some(topic) = patch.topic.as_deref().filter(|topic| !topic.is_empty()) {
+        check_label("topic", topic, TOPIC_BYTES_MAX)?;
+    }
+    match &patch.state {
+        Some(state) if state.as_str().len() > STATE_BYTES_MAX => {
             Err(CommandError::too_large("state", STATE_BYTES_MAX))
         }
         _ => Ok(()),

@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
+    bell::Stir,
     ids::{ConnId, Epoch, RoomId, RoomNo, Seq, UserId},
     limits::{BARRIERS_MAX, Limits, ONLINE_IDS_MAX},
-    mailbox::Stir,
     presence::{Presence, Spoken},
     protocol::{Event, EventBody, LeftReason, MemberChange},
     rights::{Standing, Visibility},
@@ -92,6 +92,8 @@ pub(crate) struct Look {
 /// What a connection looks for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader {
+    /// When.
+    pub(crate) now: Duration,
     /// Who looks.
     pub conn: ConnId,
     /// Everything up to here it has.
@@ -204,10 +206,8 @@ impl Room {
         let person =
             Person { user: user.clone(), member, as_of: view.room.last_seq, unsure: false, end: None, stir };
         self.people.insert(conn, person);
-        // The trim itself may have been heard before this room came into memory, or only on another node.
         self.handle_trimmed(view.room.first_seq);
-        self.presence.enter(now, user, view.read);
-        self.stir_all();
+        self.talk(|presence| presence.enter(now, user, view.read));
         Ok(self.entry())
     }
 
@@ -268,7 +268,7 @@ impl Room {
         let mut heard = reader.heard;
         if end.is_none() && found == Found::Live {
             heard = self.presence.talk().since(heard, spoken);
-            spoken.retain(|spoken| spoken.is_for(reader.conn, &person.user));
+            spoken.retain(|spoken| spoken.is_for(reader.now, reader.conn, &person.user));
         }
         Look { found, end, heard }
     }
@@ -326,6 +326,10 @@ impl Room {
             self.handle_trimmed(page.first_seq);
             self.stir_all();
         }
+        if page.events.is_empty() {
+            // Nothing is there after all: whoever said so was wrong, or trimmed it.
+            self.known = self.tail.last();
+        }
         self.handle_committed(now, page.events.into_iter().map(Arc::new));
     }
 
@@ -340,24 +344,33 @@ impl Room {
         self.stir_all();
     }
 
-    /// A user is writing.
-    pub(crate) fn typing(&mut self, now: Duration, user: &UserId) {
-        self.presence.typing(now, user);
-        self.stir_all();
+    /// The user of this connection is writing.
+    pub(crate) fn typing(&mut self, now: Duration, conn: ConnId) {
+        if let Some(user) = self.present(conn) {
+            self.talk(|presence| presence.typing(now, &user));
+        }
     }
 
-    /// A user has read up to `seq`, never past the end. Returns the mark where it moved.
-    pub(crate) fn read(&mut self, now: Duration, user: &UserId, conn: ConnId, seq: Seq) -> Option<Seq> {
-        let moved = self.presence.read(now, user, conn, seq.min(self.tail.last()))?;
-        self.stir_all();
-        Some(moved)
+    /// The user of this connection has read up to `seq`, never past the end. Returns whose mark moved, and to where.
+    pub(crate) fn read(&mut self, now: Duration, conn: ConnId, seq: Seq) -> Option<(UserId, Seq)> {
+        let user = self.present(conn)?;
+        let seq = seq.min(self.tail.last());
+        let moved = self.talk(|presence| presence.read(now, &user, conn, seq))?;
+        Some((user, moved))
+    }
+
+    /// The user of a connection that may still read.
+    fn present(&self, conn: ConnId) -> Option<UserId> {
+        let person = self.people.get(&conn).filter(|person| person.end.is_none() && !self.closed)?;
+        Some(person.user.clone())
     }
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
-        self.timer = None;
-        self.presence.handle_timeout(now);
-        self.stir_all();
+        if self.timer.is_some_and(|timer| timer <= now) {
+            self.timer = None;
+        }
+        self.talk(|presence| presence.handle_timeout(now));
     }
 
     /// A time at which to call [`Room::handle_timeout`], each told once.
@@ -367,11 +380,22 @@ impl Room {
         sooner.then(|| *self.timer.insert(due))
     }
 
-    /// Takes the room out of use where nobody is in it and nothing is due; then it can be forgotten.
+    /// Lets presence do something, and stirs everybody where that told something new.
+    fn talk<T>(&mut self, act: impl FnOnce(&mut Presence) -> T) -> T {
+        let before = self.presence.talk().next();
+        let done = act(&mut self.presence);
+        if self.presence.talk().next() != before {
+            self.stir_all();
+        }
+        done
+    }
+
+    /// Takes the room out of use where nobody is in it and nothing is due; then it can be forgotten. Once.
     pub(crate) fn retire(&mut self) -> bool {
         let unused = self.people.is_empty() && self.presence.online_count() == 0 && !self.filling;
+        let first = unused && !self.retired;
         self.retired |= unused;
-        unused
+        first
     }
 
     fn stir_all(&self) {

@@ -10,58 +10,17 @@ use std::{
 };
 
 use crate::{
-    committer::Outcome,
+    bell::{Doorbell, LaneNo},
     hub::{Address, Hub},
     ids::{ConnId, RoomId, Seq},
     lane::{Flow, Lane},
-    limits::{PENDING_COMMANDS_MAX, PENDING_REPLY_BYTES_MAX},
-    mailbox::{LaneNo, Mailbox},
-    protocol::{
-        BadRequest, Command, CommandError, CommandId, HistoryPage, Reply, Request, RoomCommand, Welcome,
-    },
-    rights::{Identity, Role},
-    room::RoomCell,
+    limits::{PENDING_COMMAND_BYTES_MAX, PENDING_COMMANDS_MAX, PENDING_REPLY_BYTES_MAX},
+    mail::{Letter, Mailbox},
+    protocol::{BadRequest, Command, CommandError, CommandId, Reply, Request, RoomCommand, Welcome},
+    rights::Identity,
     sink::Sink,
-    store::{NoPage, Page, RoomView},
     time::Now,
 };
-
-/// An answer to something that a session has asked for.
-#[derive(Debug)]
-pub(crate) struct Letter {
-    /// The session's own number of what it asked for.
-    pub ticket: u64,
-    /// The answer.
-    pub news: News,
-}
-
-/// What a session can be told.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// What became of an append.
-    Settled(Outcome),
-    /// The room to join, in memory, and as this user sees it.
-    Opened(Result<Opened, CommandError>),
-    /// Whether this user may see the room.
-    Viewed(Result<(), CommandError>),
-    /// The room as this user now sees it, if there is one.
-    Renewed(Option<RoomView>),
-    /// A page to catch up with.
-    Page(Result<Page, NoPage>),
-    /// A page for the user.
-    History(Result<HistoryPage, CommandError>),
-}
-
-/// A room in memory, for a user who may join it.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// The room.
-    pub cell: Arc<RoomCell>,
-    /// As this user sees it.
-    pub view: RoomView,
-    /// With which role.
-    pub role: Role,
-}
 
 /// Where the ack of an own event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +33,7 @@ pub(crate) enum Acks {
 
 /// What all lanes of a session share.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Connection {
     /// The clocks as they stood when the session was last called.
     pub(crate) now: Now,
     pub(crate) conn: ConnId,
@@ -87,18 +46,32 @@ pub(crate) struct Desk {
     /// Commands that are not answered yet.
     pub(crate) unanswered: usize,
     /// One page at a time is in memory to catch up with, and one for a `history`.
-    pub(crate) catch_up: Slot,
-    pub(crate) history: Slot,
+    pub(crate) catch_up: Turn,
+    pub(crate) history: Turn,
+    /// Lanes whose turn has come.
+    pub(crate) woken: Vec<LaneNo>,
+    /// Bytes of commands that have not begun.
+    pub(crate) waiting_bytes: usize,
     tickets: BTreeMap<u64, LaneNo>,
     next_ticket: u64,
 }
 
-impl Desk {
+impl Connection {
     /// A new number for something asked for by `lane`, and where to send the answer.
     pub(crate) fn ticket(&mut self, lane: LaneNo) -> Address {
         self.next_ticket += 1;
         self.tickets.insert(self.next_ticket, lane);
         Address { mailbox: self.mailbox.clone(), ticket: self.next_ticket }
+    }
+
+    /// A lane has no use for a page: its turn, or its place in the line, goes to the next.
+    pub(crate) fn yield_catch_up(&mut self, lane: LaneNo) {
+        self.woken.extend(self.catch_up.release(lane));
+    }
+
+    /// The same for a page of history.
+    pub(crate) fn yield_history(&mut self, lane: LaneNo) {
+        self.woken.extend(self.history.release(lane));
     }
 
     /// Forgets a number that nothing was asked with.
@@ -123,12 +96,12 @@ impl Desk {
 
 /// Something of which a connection has one, and its lanes take turns.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
+pub(crate) struct Turn {
     holder: Option<LaneNo>,
     waiters: VecDeque<LaneNo>,
 }
 
-impl Slot {
+impl Turn {
     /// Takes it, or gets in line; then the lane is stirred when its turn has come.
     pub(crate) fn acquire(&mut self, lane: LaneNo) -> bool {
         if self.holder.is_none() {
@@ -157,7 +130,7 @@ impl Slot {
 /// The state of one connection.
 #[derive(Debug)]
 pub(crate) struct Session {
-    desk: Desk,
+    connection: Connection,
     lanes: BTreeMap<LaneNo, Lane>,
     by_room: BTreeMap<RoomId, LaneNo>,
     next_lane: u32,
@@ -177,7 +150,7 @@ impl Session {
             server_time: now.wall,
             limits: hub.limits,
         };
-        let desk = Desk {
+        let connection = Connection {
             now,
             conn,
             who,
@@ -186,13 +159,15 @@ impl Session {
             mailbox: Arc::default(),
             seats: 0,
             unanswered: 0,
-            catch_up: Slot::default(),
-            history: Slot::default(),
+            catch_up: Turn::default(),
+            history: Turn::default(),
+            woken: Vec::new(),
+            waiting_bytes: 0,
             tickets: BTreeMap::new(),
             next_ticket: 0,
         };
         Self {
-            desk,
+            connection,
             lanes: BTreeMap::new(),
             by_room: BTreeMap::new(),
             next_lane: 0,
@@ -204,12 +179,12 @@ impl Session {
 
     /// This connection's number.
     pub(crate) const fn conn(&self) -> ConnId {
-        self.desk.conn
+        self.connection.conn
     }
 
-    /// Where others leave what they have for it.
-    pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.desk.mailbox
+    /// What its task waits on.
+    pub(crate) fn bell(&self) -> &Doorbell {
+        self.connection.mailbox.attention().bell()
     }
 
     /// Up to where this connection has everything of a room that it has joined.
@@ -221,35 +196,39 @@ impl Session {
     /// Whether another command is welcome: not while too many wait for their replies.
     pub(crate) fn wants_input(&self) -> bool {
         const REPLY_BYTES: usize = 256; // of one that concerns no room: an error or a pong
-        self.desk.unanswered < PENDING_COMMANDS_MAX
+        self.connection.unanswered < PENDING_COMMANDS_MAX
+            && self.connection.waiting_bytes < PENDING_COMMAND_BYTES_MAX
             && self.replies.len() < PENDING_REPLY_BYTES_MAX / REPLY_BYTES
     }
 
     /// Whether every command has been answered.
     pub(crate) const fn is_answered(&self) -> bool {
-        self.desk.unanswered == 0
+        self.connection.unanswered == 0
     }
 
     /// Takes one command, or what could not be read as one.
     pub(crate) fn handle_request(&mut self, now: Now, request: Result<Request, BadRequest>) {
-        self.desk.now = now;
-        self.desk.unanswered += 1;
+        self.connection.now = now;
+        self.connection.unanswered += 1;
         match request {
-            Err(BadRequest { id, error }) => self.replies.push_back((id, Reply::Error(error))),
+            Err(BadRequest { id, room: None, error }) => self.replies.push_back((id, Reply::Error(error))),
+            Err(BadRequest { id, room: Some(room), error }) => self.in_room(id, room, Err(error)),
             Ok(Request { id, command: Command::Ping }) => {
                 self.replies.push_back((id, Reply::Pong { server_time: now.wall }));
             }
-            Ok(Request { id, command: Command::InRoom(room, command) }) => self.in_room(id, room, command),
+            Ok(Request { id, command: Command::InRoom(room, command) }) => {
+                self.in_room(id, room, Ok(command));
+            }
         }
     }
 
-    fn in_room(&mut self, id: Option<CommandId>, room: RoomId, command: RoomCommand) {
+    fn in_room(&mut self, id: Option<CommandId>, room: RoomId, command: Result<RoomCommand, CommandError>) {
         let no = *self.by_room.entry(room.clone()).or_insert_with(|| {
             self.next_lane += 1;
             LaneNo(self.next_lane)
         });
         let lane = self.lanes.entry(no).or_insert_with(|| Lane::new(no, room));
-        lane.handle_command(id, command, &mut self.desk);
+        lane.handle_command(id, command, &mut self.connection);
         self.activate(no);
     }
 
@@ -261,14 +240,20 @@ impl Session {
         {
             let Some(lane) = self.lanes.get_mut(&no) else { continue };
             lane.active = false;
-            let Flow { full, woken } = lane.flush(&mut self.desk, sink);
-            let done = lane.is_done();
-            if full {
-                self.activate(no);
-            } else if done {
-                self.forget(no);
-            }
-            woken.into_iter().for_each(|no| self.activate(no));
+            let flow = lane.flush(&mut self.connection, sink);
+            self.turn_over(no, flow);
+        }
+    }
+
+    /// After a lane's turn.
+    fn turn_over(&mut self, no: LaneNo, flow: Flow) {
+        if flow == Flow::Full {
+            self.activate(no);
+        } else if self.lanes.get(&no).is_some_and(Lane::is_done) {
+            self.forget(no);
+        }
+        for no in std::mem::take(&mut self.connection.woken) {
+            self.activate(no);
         }
     }
 
@@ -277,44 +262,44 @@ impl Session {
         self.drain_own(now, sink);
         for no in self.active.clone() {
             if let Some(lane) = self.lanes.get_mut(&no) {
-                let Flow { woken, .. } = lane.flush_replies(&mut self.desk, sink);
-                woken.into_iter().for_each(|no| self.activate(no));
+                let flow = lane.flush_replies(&mut self.connection, sink);
+                self.turn_over(no, flow);
             }
         }
     }
 
     /// Leaves every room.
     pub(crate) fn close(&mut self, now: Now) {
-        self.desk.now = now;
+        self.connection.now = now;
         for lane in self.lanes.values_mut() {
-            lane.close(&mut self.desk);
+            lane.close(&mut self.connection);
         }
         self.lanes.clear();
         self.by_room.clear();
     }
 
     fn drain_own(&mut self, now: Now, sink: &mut impl Sink) {
-        self.desk.now = now;
+        self.connection.now = now;
         if let Some(welcome) = self.welcome.take() {
             sink.welcome(&welcome);
         }
-        while let Some(letter) = self.desk.mailbox.take_letter() {
+        while let Some(letter) = self.connection.mailbox.take() {
             self.handle_letter(letter);
         }
-        for no in self.desk.mailbox.take_stirred() {
+        for no in self.connection.mailbox.attention().take_stirred() {
             self.activate(no);
         }
         while !sink.is_full()
             && let Some((id, reply)) = self.replies.pop_front()
         {
-            self.desk.answer(sink, id, &reply);
+            self.connection.answer(sink, id, &reply);
         }
     }
 
     fn handle_letter(&mut self, Letter { ticket, news }: Letter) {
-        let Some(no) = self.desk.tickets.remove(&ticket) else { return };
+        let Some(no) = self.connection.tickets.remove(&ticket) else { return };
         let Some(lane) = self.lanes.get_mut(&no) else { return };
-        lane.handle_news(ticket, news, &mut self.desk);
+        lane.handle_news(ticket, news, &mut self.connection);
         self.activate(no);
     }
 

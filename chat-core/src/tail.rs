@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     ids::Seq,
     protocol::{
-        Codec, Event, EventBody, Message,
+        Codec, Event, EventBody, Message, RoomPatch,
         codec::{put_array, put_frame, put_json},
     },
 };
@@ -106,6 +106,10 @@ impl Block {
                     + meta.as_ref().map_or(0, |meta| meta.as_str().len())
             }
             EventBody::Edited { text, .. } => text.as_ref().map_or(0, |text| text.len()),
+            EventBody::Room(RoomPatch { topic, state, .. }) => {
+                topic.as_ref().map_or(0, |topic| topic.len())
+                    + state.as_ref().map_or(0, |state| state.as_str().len())
+            }
             _ => 0,
         };
         self.events.iter().map(|event| EVENT_OVERHEAD_BYTES + text(event)).sum()

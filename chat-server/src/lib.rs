@@ -1,1 +1,39 @@
-//! chat-server
+//! The chat engine on the network.
+//!
+//! [`Server`] puts a [`chat_core::Engine`] on the network: the socket at `/ws`, the API under `/api/v1`, a web page,
+//! health and figures. It runs by itself, or its [`router`](Server::router) is mounted in another service, which says
+//! with its own [`Authenticator`] who is asking. The program `chat-server` is little more than its configuration.
+//!
+//! ```
+//! use chat_core::{Engine, store::MemoryStore};
+//! use chat_server::{OpenAuth, Server};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let engine = Engine::builder(MemoryStore::new()).build().await?;
+//! let app = Server::builder(engine).authenticator(OpenAuth).build().router();
+//! # drop(app);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What clients can rely on stands in `docs/protocol.md`; every bound is in [`limits`].
+
+mod api;
+mod auth;
+mod connection;
+mod headers;
+mod health;
+mod lifecycle;
+pub mod limits;
+mod listen;
+mod metrics;
+mod origin;
+mod query;
+mod server;
+mod web;
+
+pub use auth::{AuthError, Authenticator, OpenAuth};
+pub use metrics::{Metrics, MetricsError};
+pub use origin::{InvalidOrigin, Origin};
+pub use server::{Server, ServerBuilder};

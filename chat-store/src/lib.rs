@@ -1,1 +1,11 @@
-//! chat-store
+//! Stores of the chat engine: what implements [`chat_core::store::Store`] on a database.
+//!
+//! | feature | is | default |
+//! |---|---|---|
+//! | `sqlite` | [`SqliteStore`]: one file, one server | yes |
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};

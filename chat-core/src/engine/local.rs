@@ -208,7 +208,7 @@ impl LocalSession {
             }
             self.session.drain(self.engine.inner.clock.now(), &mut self.inbox);
             self.inbox.replies.clear(); // nobody waits for them any more
-            if self.inbox.incoming.is_empty() && self.session.mailbox().bell().poll(cx).is_pending() {
+            if self.inbox.incoming.is_empty() && self.session.bell().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -235,13 +235,14 @@ impl LocalSession {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>, id: CommandId) -> Poll<Reply> {
         loop {
-            self.session.drain_replies(self.engine.inner.clock.now(), &mut self.inbox);
+            let mut replies = Replies(&mut self.inbox.replies);
+            self.session.drain_replies(self.engine.inner.clock.now(), &mut replies);
             while let Some((answered, reply)) = self.inbox.replies.pop_front() {
                 if answered == id {
                     return Poll::Ready(reply);
                 }
             }
-            if self.session.mailbox().bell().poll(cx).is_pending() {
+            if self.session.bell().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -302,4 +303,27 @@ impl Sink for Inbox {
     fn spoken(&mut self, spoken: &Arc<Spoken>) {
         self.incoming.push_back(Incoming::Ephemeral(spoken.what.clone()));
     }
+}
+
+/// Takes the replies alone: it is never full, as a call takes all of them.
+struct Replies<'a>(&'a mut VecDeque<(CommandId, Reply)>);
+
+impl Sink for Replies<'_> {
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn welcome(&mut self, _: &Welcome) {}
+
+    fn answer(&mut self, id: Option<CommandId>, reply: &Reply) {
+        self.0.extend(id.map(|id| (id, reply.clone())));
+    }
+
+    fn block(&mut self, _: &Block) {}
+
+    fn event_of(&mut self, _: &Block, _: usize) {}
+
+    fn event(&mut self, _: Event) {}
+
+    fn spoken(&mut self, _: &Arc<Spoken>) {}
 }

@@ -3,9 +3,9 @@
 use super::Engine;
 use crate::{
     bus::Notice,
-    committer::{ReplyTo, Submission},
-    driver::{publish, random},
-    hub::read_history,
+    committer::{ReplyTo, Submission, refused},
+    driver::{publish, random, to_the_end},
+    hub::{DIRECT_PREFIX, Job, read_history},
     ids::{Epoch, RoomId, Seq, UserId},
     protocol::{Ack, CommandError, Draft, ErrorCode, HistoryPage, HistoryQuery, RoomCommand, RoomPatch},
     request::{change_of, check_name, check_patch},
@@ -71,9 +71,6 @@ pub enum NewRoomOutcome {
     Exists(RoomView),
 }
 
-/// Ids that only direct rooms have.
-const DIRECT_PREFIX: &str = "direct.";
-
 /// Rooms of one store; the engine's own tables and indexes keep pace with many more than one machine's users make.
 const ROOMS_MAX: u64 = 1 << 40;
 
@@ -97,7 +94,9 @@ impl Engine {
         let created = self.inner.store.create_room(new, ROOMS_MAX).await?;
         match created {
             Created::New(_) => Ok(NewRoomOutcome::New(self.room(who, &id).await?)),
-            Created::Exists(_) if direct => Ok(NewRoomOutcome::Exists(self.room(who, &id).await?)),
+            Created::Exists(room) if direct && room.kind == RoomKind::Direct => {
+                Ok(NewRoomOutcome::Exists(self.room(who, &id).await?))
+            }
             Created::Exists(_) => Err(CommandError::new(ErrorCode::Conflict, "there is a room of this id")),
             Created::Full => {
                 Err(CommandError::new(ErrorCode::Forbidden, "there are as many rooms as are allowed"))
@@ -194,14 +193,25 @@ impl Engine {
     /// `not_found`, `forbidden`, `unavailable`.
     ///
     /// # Cancel safety
-    /// A dropped call may still have deleted it, and those in it may hear of that late.
+    /// A dropped call may still delete it.
     pub async fn delete_room(&self, who: &Identity, room: &RoomId) -> Result<(), CommandError> {
         let no = self.room(who, room).await?.room.no;
         self.inner.hub.policy.may_manage(who, room, None)?;
-        self.inner.store.delete_room(no, who.actor()).await?.map_err(crate::committer::refused)?;
-        self.inner.hub.handle_deleted(room, no);
-        publish(self.inner.bus.as_ref(), Notice::Deleted { room: room.clone(), no });
-        Ok(())
+        let (inner, actor, room) = (self.inner.clone(), who.actor(), room.clone());
+        let deleted = to_the_end(async move {
+            let deleted = inner.store.delete_room(no, actor).await;
+            match &deleted {
+                Ok(Ok(())) => {
+                    inner.hub.handle_deleted(&room, no);
+                    publish(inner.bus.as_ref(), Notice::Deleted { room, no });
+                }
+                Ok(Err(_)) => {}
+                // It may be gone all the same: who is in it hears so when the store answers.
+                Err(_) => inner.hub.ask(Job::Ends(vec![no])),
+            }
+            deleted
+        });
+        Ok(deleted.await.ok_or_else(CommandError::unavailable)??.map_err(refused)?)
     }
 
     /// Members of a room in order of ids, after `after`, at most `limit`.

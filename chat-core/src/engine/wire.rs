@@ -58,7 +58,7 @@ impl WireSession {
                 return Poll::Ready(bytes);
             }
             self.drained = true;
-            if self.session.mailbox().bell().poll(cx).is_pending() {
+            if self.session.bell().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{MissingRooms, rooms::Ask};
+use super::MissingRooms;
 use crate::{
     ids::{Epoch, RoomId, RoomNo, Seq},
     limits::Limits,
-    mailbox::Mailbox,
+    mail::{Letter, Mailbox, News},
     protocol::{CommandError, ErrorCode, HistoryFrom, HistoryPage, HistoryQuery},
     rights::{Identity, Visibility},
     room::RoomCell,
-    session::{Letter, News},
     store::{Created, NewRoom, NoPage, Page, PageQuery, ReadMark, RoomKind, RoomView, Store, StoreError},
     time::Now,
 };
@@ -41,7 +40,16 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// The room for a `join`.
-    Open(OpenJob),
+    Open {
+        /// Which.
+        room: RoomId,
+        /// For whom.
+        who: Identity,
+        /// What to do where it is not there.
+        missing: MissingRooms,
+        /// Who waits.
+        address: Address,
+    },
     /// Whether a user may see a room.
     View {
         /// Which.
@@ -86,21 +94,6 @@ pub(crate) enum Job {
     Ends(Vec<RoomNo>),
     /// Read marks to write.
     SaveMarks(Vec<ReadMark>),
-}
-
-/// A room to be brought into memory.
-#[derive(Debug)]
-pub(crate) struct OpenJob {
-    /// Which.
-    pub room: RoomId,
-    /// For whom.
-    pub who: Identity,
-    /// What to do where it is not there.
-    pub missing: MissingRooms,
-    /// The number of this question.
-    pub ask: Ask,
-    /// Who waits.
-    pub address: Address,
 }
 
 /// A page to catch up with.
@@ -157,13 +150,29 @@ impl From<OpenError> for CommandError {
     }
 }
 
+/// Ids that only direct rooms have.
+pub(crate) const DIRECT_PREFIX: &str = "direct.";
+
+impl Task {
+    /// What it comes to where the store fails.
+    pub(crate) fn failed(&self, error: StoreError) -> Done {
+        match &self.job {
+            Job::Open { .. } | Job::View { .. } | Job::Renew { .. } => Done::View(Err(error.into())),
+            Job::History { .. } => Done::History(Err(error.into())),
+            Job::Page(_) | Job::Fill { .. } => Done::Page(Err(error)),
+            Job::Ends(_) => Done::Ends(Err(error)),
+            Job::SaveMarks(_) => Done::Saved(Err(error)),
+        }
+    }
+}
+
 /// Does what a task asks for. `now` and `random` are for a room that it may have to make.
 ///
 /// # Cancel safety
 /// What was written may or may not have been.
 pub(crate) async fn run(store: &dyn Store, limits: &Limits, task: &Task, now: Now, random: u128) -> Done {
     match &task.job {
-        Job::Open(OpenJob { room, who, missing, .. }) => {
+        Job::Open { room, who, missing, .. } => {
             Done::View(open(store, room, who, *missing, (now, random)).await)
         }
         Job::View { room, who, .. } | Job::Renew { room, who, .. } => {
@@ -205,6 +214,9 @@ async fn open(
 ) -> Result<Option<RoomView>, OpenError> {
     let view = store.room(room.clone(), who.user.clone()).await?;
     let (None, MissingRooms::Create { rooms_max }) = (&view, missing) else { return Ok(view) };
+    if room.as_str().starts_with(DIRECT_PREFIX) {
+        return Ok(view);
+    }
     let new = NewRoom {
         id: room.clone(),
         epoch: Epoch::from_random(random),
@@ -241,7 +253,7 @@ pub(crate) async fn read_history(
         room: view.room.no,
         reader: Some(who.actor()),
         from: query.from,
-        limit: query.limit.unwrap_or(usize::MAX).min(limits.history_page),
+        limit: query.limit.unwrap_or(usize::MAX).clamp(1, limits.history_page.max(1)),
         bytes: limits.page_bytes,
         kinds: query.kinds.clone(),
     };

@@ -10,24 +10,27 @@ mod rooms;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-pub(crate) use self::job::{Address, Done, Job, OpenError, OpenJob, PageJob, Task, read_history, run};
+pub(crate) use self::job::{Address, DIRECT_PREFIX, Done, Job, OpenError, PageJob, Task, read_history, run};
 use self::rooms::Rooms;
 use crate::{
+    bell::Doorbell,
     bus::Notice,
     committer::{Committer, ReplyTo, Settled, Submission},
     ids::{ConnId, RoomId, RoomNo, Seq, UserId},
-    limits::{Limits, READ_MARK_DELAY, STORE_RETRY_MAX, STORE_RETRY_MIN},
-    mailbox::Doorbell,
+    limits::{BATCH_ITEMS_MAX, Limits, READ_MARK_DELAY, STORE_RETRY_MAX, STORE_RETRY_MIN},
+    mail::{Letter, News, Opened},
     metrics::Metrics,
     policy::Policy,
     protocol::{CommandError, EventBody},
     rights::Identity,
     room::RoomCell,
-    session::{Letter, News, Opened},
     store::{Append, Appended, Change, Committed, Outcomes, Page, ReadMark, RoomView, StoreError},
     time::Now,
 };
@@ -57,6 +60,8 @@ pub(crate) struct Hub {
     rooms: Mutex<Rooms>,
     committer: Mutex<Committer>,
     tasks: Mutex<VecDeque<Task>>,
+    /// Tasks that are not done: waiting, running, or to be tried again.
+    open_tasks: AtomicUsize,
     timers: Mutex<Timers>,
     marks: Mutex<BTreeMap<(RoomNo, UserId), Seq>>,
     /// Rung when the committer may have something to do.
@@ -66,6 +71,9 @@ pub(crate) struct Hub {
     /// Rung when there is an earlier timer.
     pub timer_bell: Doorbell,
 }
+
+/// Rooms whose ends are asked for in one question.
+const ROOMS_ASKED_MAX: usize = 1000;
 
 /// When a room that was brought into memory is looked at again: it leaves where nobody came.
 const UNUSED_ROOM_DELAY: Duration = Duration::from_secs(1);
@@ -78,7 +86,10 @@ struct Timers {
 
 #[derive(Debug)]
 enum Timer {
+    /// Something is due in a room.
     Room(Arc<RoomCell>),
+    /// A room that nobody may have come to.
+    Unused(Arc<RoomCell>),
     Marks,
     Retry(Task),
 }
@@ -99,6 +110,7 @@ impl Hub {
             rooms: Mutex::default(),
             committer: Mutex::default(),
             tasks: Mutex::default(),
+            open_tasks: AtomicUsize::new(0),
             timers: Mutex::default(),
             marks: Mutex::default(),
             commit_bell: Doorbell::default(),
@@ -109,10 +121,11 @@ impl Hub {
 
     /// Whether nothing waits for a commit and nothing for the store.
     pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.committer).is_idle() && lock(&self.tasks).is_empty() && lock(&self.marks).is_empty()
+        let tasks = self.open_tasks.load(Ordering::Acquire);
+        tasks == 0 && lock(&self.committer).is_idle() && lock(&self.marks).is_empty()
     }
 
-    /// How many rooms are in memory, or on their way there.
+    /// How many rooms are in memory.
     #[cfg(feature = "testing")]
     pub(crate) fn rooms_in_memory(&self) -> usize {
         lock(&self.rooms).len()
@@ -128,8 +141,13 @@ impl Hub {
         if matches!(submission.append.change, Change::Message(_)) {
             self.metrics.received();
         }
-        let taken = lock(&self.committer).handle_append(now.mono, submission);
-        self.commit_bell.ring();
+        let mut committer = lock(&self.committer);
+        let taken = committer.handle_append(now.mono, submission);
+        // In between, the committer's own timer wakes it.
+        if matches!(committer.depth(), 1 | BATCH_ITEMS_MAX..) {
+            self.commit_bell.ring();
+        }
+        drop(committer);
         taken.map_err(|(_, error)| {
             self.metrics.send_failed(error.code);
             error
@@ -182,12 +200,13 @@ impl Hub {
     }
 
     /// Where the store says those rooms end: what was committed although its outcome was lost is read and goes live.
-    pub(crate) fn handle_ends(&self, now: Now, ends: Result<Vec<Option<Seq>>, StoreError>) {
+    /// Returns what other nodes should hear.
+    pub(crate) fn handle_ends(&self, now: Now, ends: Result<Vec<Option<Seq>>, StoreError>) -> Vec<Notice> {
         let ends = lock(&self.committer).handle_ends(now.mono, ends);
         self.commit_bell.ring();
-        for (room, last) in ends {
-            self.handle_store_end(room, last);
-        }
+        ends.iter().for_each(|(room, last)| self.handle_store_end(*room, *last));
+        let notice = |(no, last): (RoomNo, Option<Seq>)| Some(Notice::End { no, last: last? });
+        ends.into_iter().filter_map(notice).collect()
     }
 
     fn tell(&self, Settled { reply_to, outcome }: Settled) {
@@ -207,18 +226,25 @@ impl Hub {
 
     /// Asks the store for something.
     pub(crate) fn ask(&self, job: Job) {
+        self.open_tasks.fetch_add(1, Ordering::AcqRel);
         self.push(Task { job, pause: STORE_RETRY_MIN });
     }
 
+    /// What a whole room waits for goes before what one connection does.
     fn push(&self, task: Task) {
-        lock(&self.tasks).push_back(task);
+        let mut tasks = lock(&self.tasks);
+        match task.job {
+            Job::Fill { .. } | Job::Ends(_) => tasks.push_front(task),
+            _ => tasks.push_back(task),
+        }
+        drop(tasks);
         self.task_bell.ring();
     }
 
     /// Asks for a room to be in memory, made where it is missing and may be; the answer is [`News::Opened`].
     pub(crate) fn open(&self, room: &RoomId, who: Identity, address: Address) {
-        let ask = lock(&self.rooms).expect(room);
-        self.ask(Job::Open(OpenJob { room: room.clone(), who, missing: self.missing, ask, address }));
+        lock(&self.rooms).announce(room);
+        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, address });
     }
 
     /// The next thing to ask the store, with [`run`]; then [`Hub::handle_done`] is owed.
@@ -228,8 +254,19 @@ impl Hub {
 
     /// What the store said.
     pub(crate) fn handle_done(&self, now: Now, task: Task, done: Done) {
-        match (task.job, done) {
-            (Job::Open(job), Done::View(view)) => self.opened(now, job, view),
+        if let Some(again) = self.take_done(now, task, done) {
+            self.at(now.mono + again.pause, Timer::Retry(again));
+        } else {
+            self.open_tasks.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Passes on what the store said. Where it did not answer something that nobody gives up, it is to be asked again.
+    fn take_done(&self, now: Now, Task { job, pause }: Task, done: Done) -> Option<Task> {
+        match (job, done) {
+            (Job::Open { room, who, address, .. }, Done::View(view)) => {
+                self.opened(now, &room, who, address, view);
+            }
             (Job::View { who, address, .. }, Done::View(view)) => {
                 let seen = view.map_err(CommandError::from).and_then(|view| {
                     let role = view.and_then(|view| view.role(who.actor().authority));
@@ -245,37 +282,47 @@ impl Hub {
                 ends.into_iter().for_each(|(room, last)| self.handle_store_end(room, last));
             }
             (Job::SaveMarks(_), Done::Saved(Ok(()))) => {}
-            (job, done) => self.retry(now, Task { job, pause: task.pause }, &done),
+            (Job::SaveMarks(marks), Done::Saved(Err(_))) => {
+                marks.into_iter().for_each(|mark| self.mark(now, mark));
+            }
+            (job, done) => {
+                tracing::warn!(?done, "the store did not answer: it is asked again");
+                return Some(Task { job, pause: (pause * 2).min(STORE_RETRY_MAX) });
+            }
         }
+        None
     }
 
-    /// The store did not answer something that nobody gives up: it is asked again.
-    fn retry(&self, now: Now, task: Task, done: &Done) {
-        tracing::warn!(?done, "the store did not answer: it is asked again");
-        let again = Task { job: task.job, pause: (task.pause * 2).min(STORE_RETRY_MAX) };
-        self.at(now.mono + task.pause, Timer::Retry(again));
-    }
-
-    fn opened(&self, now: Now, job: OpenJob, view: Result<Option<RoomView>, OpenError>) {
-        let OpenJob { room, who, ask, address, .. } = job;
+    fn opened(
+        &self,
+        now: Now,
+        room: &RoomId,
+        who: Identity,
+        address: Address,
+        view: Result<Option<RoomView>, OpenError>,
+    ) {
         let found = view.map_err(CommandError::from).and_then(|view| {
             let view = view.ok_or_else(CommandError::no_such_room)?;
             let role = view.role(who.actor().authority).ok_or_else(CommandError::no_such_room)?;
             Ok((view, role))
         });
-        let (view, role) = match found {
+        let (mut view, role) = match found {
             Ok(found) => found,
             Err(error) => {
-                lock(&self.rooms).give_up(&room, ask);
+                lock(&self.rooms).give_up(room);
                 return address.send(News::Opened(Err(error)));
             }
         };
-        let entered = lock(&self.rooms).enter(&view, ask, &self.limits);
+        let entered = lock(&self.rooms).enter(&view, &self.limits);
         // Otherwise the reading is older than what is in memory.
-        let Some(cell) = entered else { return self.open(&room, who, address) };
+        let Some(cell) = entered else { return self.open(room, who, address) };
+        let moved = lock(&self.marks).get(&(cell.no, who.user)).copied();
+        view.read = view.read.max(moved.unwrap_or_default());
+        cell.lock().handle_store_end(view.room.last_seq);
         self.fill(&cell);
         // Who asked may be gone by now.
-        self.at(now.mono + UNUSED_ROOM_DELAY, Timer::Room(cell.clone()));
+        self.at(now.mono + UNUSED_ROOM_DELAY, Timer::Unused(cell.clone()));
+        self.metrics.rooms(lock(&self.rooms).len());
         address.send(News::Opened(Ok(Opened { cell, view, role })));
     }
 
@@ -285,15 +332,16 @@ impl Hub {
     pub(crate) fn handle_notice(&self, now: Now, notice: &Notice) {
         match notice {
             Notice::Committed(commits) => self.handle_commits(now, commits),
+            Notice::End { no, last } => self.handle_store_end(*no, Some(*last)),
             Notice::Deleted { room, no } => self.handle_deleted(room, *no),
         }
     }
 
-    /// Notices were lost: asks the store where the rooms in memory end.
+    /// Notices may have been lost: asks the store where the rooms in memory end.
     pub(crate) fn handle_lost(&self) {
-        let rooms: Vec<RoomNo> = lock(&self.rooms).open().map(|cell| cell.no).collect();
-        if !rooms.is_empty() {
-            self.ask(Job::Ends(rooms));
+        let rooms = lock(&self.rooms).numbers();
+        for rooms in rooms.chunks(ROOMS_ASKED_MAX) {
+            self.ask(Job::Ends(rooms.to_vec()));
         }
     }
 
@@ -319,7 +367,8 @@ impl Hub {
 
     /// A room's incarnation is gone: everybody leaves it.
     pub(crate) fn handle_deleted(&self, room: &RoomId, no: RoomNo) {
-        if let Some(cell) = lock(&self.rooms).delete(room, no) {
+        let cell = lock(&self.rooms).deleted(room, no);
+        if let Some(cell) = cell {
             cell.lock().close();
         }
     }
@@ -366,18 +415,24 @@ impl Hub {
         self.metrics.rooms(rooms.len());
     }
 
-    /// A user has read up to `seq`.
-    pub(crate) fn read(&self, now: Now, cell: &Arc<RoomCell>, user: &UserId, conn: ConnId, seq: Seq) {
-        let moved = cell.lock().read(now.mono, user, conn, seq);
+    /// The user of a connection has read up to `seq`.
+    pub(crate) fn read(&self, now: Now, cell: &Arc<RoomCell>, conn: ConnId, seq: Seq) {
+        let moved = cell.lock().read(now.mono, conn, seq);
         self.arm(cell);
-        if let Some(seq) = moved {
-            let mut marks = lock(&self.marks);
-            let first = marks.is_empty();
-            marks.insert((cell.no, user.clone()), seq);
-            drop(marks);
-            if first {
-                self.at(now.mono + READ_MARK_DELAY, Timer::Marks);
-            }
+        if let Some((user, seq)) = moved {
+            self.mark(now, ReadMark { room: cell.no, user, seq });
+        }
+    }
+
+    /// Keeps a read mark to be written soon.
+    fn mark(&self, now: Now, ReadMark { room, user, seq }: ReadMark) {
+        let mut marks = lock(&self.marks);
+        let first = marks.is_empty();
+        let mark = marks.entry((room, user)).or_default();
+        *mark = seq.max(*mark);
+        drop(marks);
+        if first {
+            self.at(now.mono + READ_MARK_DELAY, Timer::Marks);
         }
     }
 
@@ -404,9 +459,12 @@ impl Hub {
         let mut timers = lock(&self.timers);
         timers.next += 1;
         let key = (at, timers.next);
+        let sooner = timers.due.first_key_value().is_none_or(|(first, _)| key < *first);
         timers.due.insert(key, timer);
         drop(timers);
-        self.timer_bell.ring();
+        if sooner {
+            self.timer_bell.ring();
+        }
     }
 
     /// When to call [`Hub::handle_timeout`]; `None` until its bell rings.
@@ -420,6 +478,7 @@ impl Hub {
             match timer {
                 Timer::Marks => self.save_marks(),
                 Timer::Retry(task) => self.push(task),
+                Timer::Unused(cell) => self.retire(&cell),
                 Timer::Room(cell) => {
                     cell.lock().handle_timeout(now.mono);
                     self.arm(&cell);

@@ -1,4 +1,4 @@
-//! The rooms in memory, by id.
+//! The rooms in memory, by id and by number.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,131 +16,133 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     by_id: BTreeMap<RoomId, Slot>,
-    asks: u64,
+    by_no: BTreeMap<RoomNo, Arc<RoomCell>>,
 }
-
-/// The number of a question to the store about a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ask(u64);
 
 #[derive(Debug)]
 enum Slot {
-    /// The store is being asked, `asked` times at once, `since` this question: what came of an earlier one may be older
-    /// than what is noted here.
-    Expected { since: Ask, asked: usize, heard: Heard },
+    /// The store is being asked.
+    Expected(Expected),
     /// In memory.
     Open(Arc<RoomCell>),
 }
 
-/// What has happened to rooms of one id while the store was asked: it may not be in the answers.
+/// What is heard of a room while the store is asked for it may not be in the store's answer.
 #[derive(Debug, Default)]
-struct Heard {
-    commits: BTreeMap<RoomNo, Seq>,
-    deletions: BTreeSet<RoomNo>,
+struct Expected {
+    /// How many questions are under way.
+    asked: usize,
+    /// The highest numbers committed, by incarnation.
+    heard: BTreeMap<RoomNo, Seq>,
+    /// Incarnations that were deleted.
+    gone: BTreeSet<RoomNo>,
 }
 
 impl Rooms {
     /// Says that the store is asked for a room: from now on no commit in it goes unheard.
-    pub(super) fn expect(&mut self, id: &RoomId) -> Ask {
-        self.asks += 1;
-        let since = Ask(self.asks);
-        let expected = Slot::Expected { since, asked: 0, heard: Heard::default() };
-        if let Slot::Expected { asked, .. } = self.by_id.entry(id.clone()).or_insert(expected) {
-            *asked += 1;
+    pub(super) fn announce(&mut self, id: &RoomId) {
+        let slot = self.by_id.entry(id.clone()).or_insert_with(|| Slot::Expected(Expected::default()));
+        if let Slot::Expected(expected) = slot {
+            expected.asked += 1;
         }
-        since
     }
 
-    /// The store knows no such room, or did not answer, or its answer is too old.
-    pub(super) fn give_up(&mut self, id: &RoomId, ask: Ask) {
-        if let Some(Slot::Expected { since, asked, .. }) = self.by_id.get_mut(id)
-            && ask >= *since
-        {
-            *asked -= 1;
-            if *asked == 0 {
+    /// The store knows no such room, or did not answer.
+    pub(super) fn give_up(&mut self, id: &RoomId) {
+        if let Some(Slot::Expected(expected)) = self.by_id.get_mut(id) {
+            expected.asked = expected.asked.saturating_sub(1);
+            if expected.asked == 0 {
                 self.by_id.remove(id);
             }
         }
     }
 
-    /// The room that the store has told of. `None` where something may have happened to it since that nobody has noted:
-    /// the store must be asked again.
-    pub(super) fn enter(&mut self, view: &RoomView, ask: Ask, limits: &Limits) -> Option<Arc<RoomCell>> {
+    /// The room that the store has told of. `None` where that is older than what memory knows: the store must be asked
+    /// again.
+    pub(super) fn enter(&mut self, view: &RoomView, limits: &Limits) -> Option<Arc<RoomCell>> {
         let (id, no) = (&view.room.id, view.room.no);
-        match self.by_id.get_mut(id) {
-            Some(Slot::Open(cell)) if cell.no == no => Some(cell.clone()),
-            Some(Slot::Expected { heard, .. }) if heard.deletions.contains(&no) => {
-                self.give_up(id, ask);
+        match self.by_id.get(id)? {
+            Slot::Open(cell) if cell.no == no => Some(cell.clone()),
+            Slot::Open(cell) if cell.no > no => None,
+            Slot::Open(cell) => {
+                // Its deletion has not been heard of yet.
+                let cell = cell.clone();
+                self.forget(&cell);
+                cell.lock().close();
                 None
             }
-            Some(Slot::Expected { since, heard, .. }) if ask >= *since => {
+            Slot::Expected(expected) if expected.gone.contains(&no) => {
+                self.give_up(id);
+                None
+            }
+            Slot::Expected(expected) => {
                 let cell = Arc::new(RoomCell::new(view, limits));
-                if let Some(last) = heard.commits.get(&no) {
+                if let Some(last) = expected.heard.get(&no) {
                     cell.lock().handle_store_end(*last);
                 }
                 self.by_id.insert(id.clone(), Slot::Open(cell.clone()));
+                self.by_no.insert(no, cell.clone());
                 Some(cell)
             }
-            Some(Slot::Open(cell)) if cell.no < no => {
-                // Its deletion has not been heard of yet.
-                cell.lock().close();
-                self.by_id.remove(id);
-                None
-            }
-            Some(_) | None => None,
         }
     }
 
     /// The room of a commit, where it is in memory.
     pub(super) fn committed(&mut self, last: &Committed) -> Option<Arc<RoomCell>> {
+        let no = last.room();
         match self.by_id.get_mut(&last.event().room)? {
-            Slot::Open(cell) => (cell.no == last.room()).then(|| cell.clone()),
-            Slot::Expected { heard, .. } => {
-                let seq = heard.commits.entry(last.room()).or_default();
-                *seq = last.event().seq.max(*seq);
+            Slot::Open(cell) if cell.no < no => {
+                // Its deletion has not been heard of yet.
+                let cell = cell.clone();
+                self.forget(&cell);
+                cell.lock().close();
+                None
+            }
+            Slot::Open(cell) => (cell.no == no).then(|| cell.clone()),
+            Slot::Expected(expected) => {
+                let heard = expected.heard.entry(no).or_default();
+                *heard = last.event().seq.max(*heard);
                 None
             }
         }
     }
 
-    /// The rooms in memory.
-    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<RoomCell>> {
-        self.by_id.values().filter_map(|slot| match slot {
-            Slot::Open(cell) => Some(cell),
-            Slot::Expected { .. } => None,
-        })
+    /// An incarnation is gone. Returns it where it was in memory; it is so no longer.
+    pub(super) fn deleted(&mut self, id: &RoomId, no: RoomNo) -> Option<Arc<RoomCell>> {
+        match self.by_id.get_mut(id)? {
+            Slot::Open(cell) if cell.no == no => {
+                let cell = cell.clone();
+                self.forget(&cell);
+                Some(cell)
+            }
+            Slot::Open(_) => None,
+            Slot::Expected(expected) => {
+                expected.gone.insert(no);
+                None
+            }
+        }
+    }
+
+    /// Takes this very cell out of memory; another one of the same room stays.
+    pub(super) fn forget(&mut self, cell: &Arc<RoomCell>) {
+        if matches!(self.by_id.get(&cell.id), Some(Slot::Open(open)) if Arc::ptr_eq(open, cell)) {
+            self.by_id.remove(&cell.id);
+            self.by_no.remove(&cell.no);
+        }
+    }
+
+    /// The numbers of the rooms in memory.
+    pub(super) fn numbers(&self) -> Vec<RoomNo> {
+        self.by_no.keys().copied().collect()
     }
 
     /// The room of this number, where it is in memory.
     pub(super) fn find(&self, no: RoomNo) -> Option<Arc<RoomCell>> {
-        self.open().find(|cell| cell.no == no).cloned()
+        self.by_no.get(&no).cloned()
     }
 
-    /// Takes a room out of memory whose deletion was heard of: what the store is still to say of it is old.
-    pub(super) fn delete(&mut self, id: &RoomId, no: RoomNo) -> Option<Arc<RoomCell>> {
-        if let Some(Slot::Expected { heard, .. }) = self.by_id.get_mut(id) {
-            heard.deletions.insert(no);
-        }
-        let cell = self.open_at(id).filter(|cell| cell.no == no).cloned();
-        cell.inspect(|_| drop(self.by_id.remove(id)))
-    }
-
-    /// Takes a room out of memory. Another cell of the same room may have come in its place meanwhile: that one stays.
-    pub(super) fn forget(&mut self, cell: &Arc<RoomCell>) {
-        if self.open_at(&cell.id).is_some_and(|held| Arc::ptr_eq(held, cell)) {
-            self.by_id.remove(&cell.id);
-        }
-    }
-
-    fn open_at(&self, id: &RoomId) -> Option<&Arc<RoomCell>> {
-        match self.by_id.get(id)? {
-            Slot::Open(cell) => Some(cell),
-            Slot::Expected { .. } => None,
-        }
-    }
-
-    /// How many are in memory or on their way there.
+    /// How many are in memory.
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_no.len()
     }
 }

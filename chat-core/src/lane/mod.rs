@@ -7,23 +7,24 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use self::seat::{Feed, Seat};
 use crate::{
-    committer::{Outcome, ReplyTo, Submission},
-    hub::{Address, Job},
+    bell::{LaneNo, Stir},
+    committer::{ReplyTo, Submission},
+    hub::Job,
     ids::{Epoch, RoomId, Seq, Timestamp},
-    mailbox::{LaneNo, Stir},
+    mail::{News, Opened, Outcome},
     protocol::{Ack, CommandError, CommandId, ErrorCode, HistoryQuery, Reply, RoomCommand},
     request::change_of,
-    session::{Acks, Desk, News, Opened},
+    session::{Acks, Connection},
     store::{Append, Appended, Require},
 };
 
 /// What a turn of a lane left.
-#[derive(Debug, Default)]
-pub(crate) struct Flow {
-    /// The sink is full: there is more.
-    pub(crate) full: bool,
-    /// A lane whose turn has come to read a page.
-    pub(crate) woken: Vec<LaneNo>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// There is more: the sink is full.
+    Full,
+    /// Nothing, until something comes.
+    Dry,
 }
 
 /// The state of one room on one connection.
@@ -46,7 +47,14 @@ pub(crate) struct Lane {
 struct Waiting {
     id: Option<CommandId>,
     since: Duration,
-    command: RoomCommand,
+    /// What to do, or what is wrong with it.
+    command: Result<RoomCommand, CommandError>,
+}
+
+impl Waiting {
+    fn weight_bytes(&self) -> usize {
+        self.command.as_ref().map_or(0, RoomCommand::weight_bytes)
+    }
 }
 
 #[derive(Debug)]
@@ -102,52 +110,72 @@ impl Lane {
         self.seat.is_none() && self.busy.is_none() && self.waiting.is_empty() && self.owed.is_empty()
     }
 
-    pub(crate) fn handle_command(&mut self, id: Option<CommandId>, command: RoomCommand, desk: &mut Desk) {
-        self.waiting.push_back(Waiting { id, since: desk.now.mono, command });
-        self.begin(desk);
+    pub(crate) fn handle_command(
+        &mut self,
+        id: Option<CommandId>,
+        command: Result<RoomCommand, CommandError>,
+        connection: &mut Connection,
+    ) {
+        let waiting = Waiting { id, since: connection.now.mono, command };
+        connection.waiting_bytes += waiting.weight_bytes();
+        self.waiting.push_back(waiting);
+        self.begin(connection);
     }
 
     /// The connection ends.
-    pub(crate) fn close(&mut self, desk: &mut Desk) {
+    pub(crate) fn close(&mut self, connection: &mut Connection) {
         let Some(seat) = self.seat.take() else { return };
-        desk.seats -= 1;
-        desk.hub.detach(desk.now, &seat.cell, desk.conn);
+        connection.seats -= 1;
+        connection.yield_catch_up(self.no);
+        connection.hub.detach(connection.now, &seat.cell, connection.conn);
         if seat.slow {
-            desk.hub.metrics.slow_readers(-1.0);
+            connection.hub.metrics.slow_readers(-1.0);
         }
     }
 
     /// Begins the commands that can begin, in order.
-    fn begin(&mut self, desk: &mut Desk) {
+    fn begin(&mut self, connection: &mut Connection) {
         while self.busy.is_none()
             && let Some(waiting) = self.waiting.pop_front()
         {
-            if let Some(waiting) = self.begin_one(waiting, desk) {
+            let bytes = waiting.weight_bytes();
+            if let Some(waiting) = self.begin_one(waiting, connection) {
                 self.waiting.push_front(waiting);
                 return;
             }
+            connection.waiting_bytes -= bytes;
         }
     }
 
     /// Begins a command, or gives it back where it must wait for the replies before it.
-    fn begin_one(&mut self, waiting: Waiting, desk: &mut Desk) -> Option<Waiting> {
-        let answered = self.owed.is_empty();
-        match (&waiting.command, &self.seat) {
-            (RoomCommand::History(_), _) => return self.begin_history(answered, waiting, desk),
-            (RoomCommand::Join { .. } | RoomCommand::Leave, _) | (_, None) if !answered => {
+    fn begin_one(&mut self, waiting: Waiting, connection: &mut Connection) -> Option<Waiting> {
+        let (id, since) = (waiting.id, waiting.since);
+        let alone = self.owed.is_empty() && !self.is_ending(connection);
+        let command = match (&waiting.command, &self.seat) {
+            (Ok(RoomCommand::Join { .. } | RoomCommand::Leave | RoomCommand::History(_)), _)
+            | (Ok(_), None)
+                if !alone =>
+            {
                 return Some(waiting);
             }
-            (RoomCommand::Join { .. }, None) => self.begin_join(waiting, desk),
-            // The right to be here has ended: this `join` comes after the `left` that is on its way.
-            (RoomCommand::Join { .. }, Some(seat)) if seat.cell.lock().end_of(desk.conn).is_some() => {
-                return Some(waiting);
-            }
-            (RoomCommand::Join { .. }, Some(_)) => self.join_again(waiting.id),
-            (_, None) => self.begin_look(waiting.id, desk),
-            (RoomCommand::Leave, Some(_)) => self.leave(waiting.id, desk),
-            (_, Some(_)) => self.act(waiting, desk),
+            (Ok(RoomCommand::History(_)), _) if !connection.history.acquire(self.no) => return Some(waiting),
+            _ => waiting.command,
+        };
+        match (command, &self.seat) {
+            (Err(error), _) => self.reply(id, Err(error)),
+            (Ok(RoomCommand::History(query)), _) => self.begin_history(id, query, connection),
+            (Ok(RoomCommand::Join { after, epoch }), None) => self.begin_join((id, after, epoch), connection),
+            (Ok(RoomCommand::Join { .. }), Some(_)) => self.join_again(id),
+            (Ok(_), None) => self.begin_look(id, connection),
+            (Ok(RoomCommand::Leave), Some(_)) => self.leave(id, connection),
+            (Ok(command), Some(_)) => self.act((id, since), command, connection),
         }
         None
+    }
+
+    /// Whether this connection is about to be told that it is in the room no longer.
+    fn is_ending(&self, connection: &Connection) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.cell.lock().end_of(connection.conn).is_some())
     }
 
     fn reply(&mut self, id: Option<CommandId>, reply: Result<Reply, CommandError>) {
@@ -156,24 +184,27 @@ impl Lane {
 
     // Joining and leaving.
 
-    fn begin_join(&mut self, waiting: Waiting, desk: &mut Desk) {
-        let Waiting { id, command: RoomCommand::Join { after, epoch }, .. } = waiting else { return };
-        if let Err(denied) = desk.hub.policy.may_join(&desk.who, &self.room) {
+    fn begin_join(
+        &mut self,
+        (id, after, epoch): (Option<CommandId>, Option<Seq>, Option<Epoch>),
+        connection: &mut Connection,
+    ) {
+        if let Err(denied) = connection.hub.policy.may_join(&connection.who, &self.room) {
             return self.reply(id, Err(denied.into()));
         }
-        if desk.seats >= desk.hub.limits.rooms_per_connection {
+        if connection.seats >= connection.hub.limits.rooms_per_connection {
             let error = CommandError::new(ErrorCode::Forbidden, "this connection has joined too many rooms");
             return self.reply(id, Err(error));
         }
-        desk.seats += 1;
-        let ticket = self.open(desk);
+        connection.seats += 1;
+        let ticket = self.open(connection);
         self.busy = Some(Busy::Joining { ticket, id, after, epoch });
     }
 
-    fn open(&self, desk: &mut Desk) -> u64 {
-        let address = desk.ticket(self.no);
+    fn open(&self, connection: &mut Connection) -> u64 {
+        let address = connection.ticket(self.no);
         let ticket = address.ticket;
-        desk.hub.open(&self.room, desk.who.clone(), address);
+        connection.hub.open(&self.room, connection.who.clone(), address);
         ticket
     }
 
@@ -181,24 +212,25 @@ impl Lane {
         &mut self,
         (id, after, epoch): (Option<CommandId>, Option<Seq>, Option<Epoch>),
         opened: Result<Opened, CommandError>,
-        desk: &mut Desk,
+        connection: &mut Connection,
     ) {
         let Opened { cell, view, role } = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                desk.seats -= 1;
+                connection.seats -= 1;
                 return self.reply(id, Err(error));
             }
         };
-        let stir = Arc::new(Stir::new(desk.mailbox.clone(), self.no));
-        let entry = cell.lock().attach(desk.now.mono, desk.conn, &desk.who.user, &view, stir);
+        let stir = Arc::new(Stir::new(connection.mailbox.attention().clone(), self.no));
+        let entry =
+            cell.lock().attach(connection.now.mono, connection.conn, &connection.who.user, &view, stir);
         let Ok(entry) = entry else {
             // Rights changed between the reading and now: read them again.
-            let ticket = self.open(desk);
+            let ticket = self.open(connection);
             self.busy = Some(Busy::Joining { ticket, id, after, epoch });
             return;
         };
-        desk.hub.arm(&cell);
+        connection.hub.arm(&cell);
         let (seat, joined) = Seat::take(cell, role, entry, &view, (after, epoch));
         self.seat = Some(seat);
         self.reply(id, Ok(Reply::Joined(joined)));
@@ -210,14 +242,14 @@ impl Lane {
         self.reply(id, Ok(Reply::Joined(joined)));
     }
 
-    fn leave(&mut self, id: Option<CommandId>, desk: &mut Desk) {
-        self.stand_up(desk);
+    fn leave(&mut self, id: Option<CommandId>, connection: &mut Connection) {
+        self.stand_up(connection);
         self.reply(id, Ok(Reply::Left { room: self.room.clone(), reason: None }));
     }
 
     /// Gives up the place in the room: the acks of what was committed here are just replies then.
-    fn stand_up(&mut self, desk: &mut Desk) {
-        self.close(desk);
+    fn stand_up(&mut self, connection: &mut Connection) {
+        self.close(connection);
         self.displace(Seq::MAX);
     }
 
@@ -235,71 +267,79 @@ impl Lane {
 
     // Commands that need no place in the room.
 
-    fn begin_look(&mut self, id: Option<CommandId>, desk: &mut Desk) {
-        let address = desk.ticket(self.no);
+    fn begin_look(&mut self, id: Option<CommandId>, connection: &mut Connection) {
+        let address = connection.ticket(self.no);
         self.busy = Some(Busy::Looking { ticket: address.ticket, id });
-        desk.hub.ask(Job::View { room: self.room.clone(), who: desk.who.clone(), address });
+        connection.hub.ask(Job::View { room: self.room.clone(), who: connection.who.clone(), address });
     }
 
-    fn begin_history(&mut self, answered: bool, waiting: Waiting, desk: &mut Desk) -> Option<Waiting> {
-        if !answered || !desk.history.acquire(self.no) {
-            return Some(waiting);
-        }
-        let Waiting { id, command: RoomCommand::History(query), .. } = waiting else { return None };
-        let address = desk.ticket(self.no);
+    fn begin_history(&mut self, id: Option<CommandId>, query: HistoryQuery, connection: &mut Connection) {
+        let address = connection.ticket(self.no);
         self.busy = Some(Busy::Reading { ticket: address.ticket, id });
-        self.ask_history(query, address, desk);
-        None
-    }
-
-    fn ask_history(&self, query: HistoryQuery, address: Address, desk: &Desk) {
-        desk.hub.ask(Job::History { room: self.room.clone(), who: desk.who.clone(), query, address });
+        let (room, who) = (self.room.clone(), connection.who.clone());
+        connection.hub.ask(Job::History { room, who, query, address });
     }
 
     // Commands of somebody who is in the room.
 
-    fn act(&mut self, waiting: Waiting, desk: &mut Desk) {
-        let Waiting { id, since, command } = waiting;
+    fn act(
+        &mut self,
+        (id, since): (Option<CommandId>, Duration),
+        command: RoomCommand,
+        connection: &mut Connection,
+    ) {
         let Some(seat) = &self.seat else { return };
         match command {
             RoomCommand::Read { seq } => {
-                desk.hub.read(desk.now, &seat.cell, &desk.who.user, desk.conn, seq);
-                self.done(id, desk);
+                connection.hub.read(connection.now, &seat.cell, connection.conn, seq);
+                self.done(id, connection);
             }
             RoomCommand::Typing => {
-                seat.cell.lock().typing(desk.now.mono, &desk.who.user);
-                self.done(id, desk);
+                seat.cell.lock().typing(connection.now.mono, connection.conn);
+                self.done(id, connection);
             }
-            command => self.submit((id, since), command, desk),
+            command => self.submit((id, since), command, connection),
         }
     }
 
     /// Says `ok` where somebody waits for it.
-    fn done(&mut self, id: Option<CommandId>, desk: &mut Desk) {
+    fn done(&mut self, id: Option<CommandId>, connection: &mut Connection) {
         match id {
             Some(_) => self.reply(id, Ok(Reply::Ok)),
-            None => desk.unanswered = desk.unanswered.saturating_sub(1),
+            None => connection.unanswered = connection.unanswered.saturating_sub(1),
         }
     }
 
-    fn submit(&mut self, (id, since): (Option<CommandId>, Duration), command: RoomCommand, desk: &mut Desk) {
-        let change = match change_of(&*desk.hub.policy, &desk.hub.limits, &desk.who, &self.room, command) {
+    fn submit(
+        &mut self,
+        (id, since): (Option<CommandId>, Duration),
+        command: RoomCommand,
+        connection: &mut Connection,
+    ) {
+        let change = match change_of(
+            &*connection.hub.policy,
+            &connection.hub.limits,
+            &connection.who,
+            &self.room,
+            command,
+        ) {
             Ok(change) => change,
             Err(error) => return self.reply(id, Err(error)),
         };
         let Some(seat) = &mut self.seat else { return };
-        let (room, actor, at, require) = (seat.cell.no, desk.who.actor(), desk.now.wall, Require::default());
-        let address = desk.ticket(self.no);
+        let (room, actor, at, require) =
+            (seat.cell.no, connection.who.actor(), connection.now.wall, Require::default());
+        let address = connection.ticket(self.no);
         let ticket = address.ticket;
         let reply_to = ReplyTo::Session(address.mailbox, ticket);
         let append = Append { room, actor, at, change, require };
-        match desk.hub.submit(desk.now, Submission { append, reply_to }) {
+        match connection.hub.submit(connection.now, Submission { append, reply_to }) {
             Ok(()) => {
                 seat.unsettled += 1;
                 self.owed.push_back(Owed::Outcome { ticket, id, since });
             }
             Err(error) => {
-                desk.tear(ticket);
+                connection.tear(ticket);
                 self.reply(id, Err(error));
             }
         }
@@ -330,14 +370,14 @@ impl Lane {
     }
 
     /// Takes an answer to what this lane asked for.
-    pub(crate) fn handle_news(&mut self, ticket: u64, news: News, desk: &mut Desk) {
+    pub(crate) fn handle_news(&mut self, ticket: u64, news: News, connection: &mut Connection) {
         match news {
-            News::Settled(outcome) => self.settled(ticket, outcome, desk.acks),
+            News::Settled(outcome) => self.settled(ticket, outcome, connection.acks),
             News::Page(page) => self.take_page(ticket, page),
             News::Renewed(view) => self.take_view(ticket, view),
             News::Opened(opened) => {
                 if let Some(Busy::Joining { id, after, epoch, .. }) = self.take_busy(ticket) {
-                    self.opened((id, after, epoch), opened, desk);
+                    self.opened((id, after, epoch), opened, connection);
                 }
             }
             News::Viewed(viewed) => {

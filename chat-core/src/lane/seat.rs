@@ -1,6 +1,6 @@
 //! A connection's place in a room.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     ids::{ConnId, Epoch, Seq},
@@ -89,7 +89,7 @@ impl Seat {
         }
     }
 
-    pub(super) const fn reader(&self, conn: ConnId) -> Reader {
-        Reader { conn, position: self.position, replay_until: self.replay_until, heard: self.heard }
+    pub(super) const fn reader(&self, now: Duration, conn: ConnId) -> Reader {
+        Reader { now, conn, position: self.position, replay_until: self.replay_until, heard: self.heard }
     }
 }

@@ -2,15 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Busy, Feed, Flow, Lane, Owed};
+use super::{Feed, Flow, Lane, Owed};
 use crate::{
     hub::{Job, PageJob},
     ids::Seq,
-    mailbox::LaneNo,
     presence::Spoken,
-    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, MemberChange, Reply},
+    protocol::{Ack, Event, HistoryFrom, Joined, LeftReason, Reply},
     room::End,
-    session::Desk,
+    session::Connection,
     sink::Sink,
     store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
@@ -29,96 +28,93 @@ enum Halt {
     Done,
     /// The sink is full.
     Full,
-    /// An answer of the store must come first.
+    /// An outcome must be known first.
     Wait,
 }
 
 impl Lane {
     /// Hands out replies and events until the sink is full or nothing is left.
-    pub(crate) fn flush(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Flow {
-        let mut flow = self.flush_replies(desk, sink);
-        while !flow.full {
-            match self.flush_stream(desk, sink) {
-                Halt::Done => {}
-                Halt::Full => flow.full = true,
-                Halt::Wait => break,
+    pub(crate) fn flush(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Flow {
+        loop {
+            if self.flush_replies(connection, sink) == Flow::Full {
+                return Flow::Full;
             }
-            // The next page, if there is one, is somebody else's turn.
-            flow.woken.extend(self.yield_page(desk));
-            let Flow { full, woken } = self.flush_replies(desk, sink);
-            flow.full |= full;
-            flow.woken.extend(woken);
+            let halt = self.flush_stream(connection, sink);
+            let on_tail = self.seat.as_ref().is_none_or(|seat| matches!(seat.feed, Feed::Tail));
+            if on_tail && connection.catch_up.is_held_by(self.no) {
+                // The next page, if there is one, is somebody else's turn.
+                connection.yield_catch_up(self.no);
+            }
+            match halt {
+                Halt::Done => {}
+                Halt::Full => return Flow::Full,
+                Halt::Wait => return Flow::Dry,
+            }
         }
-        flow.woken.extend(self.yield_page(desk));
-        flow
-    }
-
-    /// Gives back the right to a page where none is used; without a seat, the place in the line for it too. Returns whose
-    /// turn it is then.
-    fn yield_page(&self, desk: &mut Desk) -> Option<LaneNo> {
-        let unused = match &self.seat {
-            Some(seat) => matches!(seat.feed, Feed::Tail) && desk.catch_up.is_held_by(self.no),
-            None => true,
-        };
-        if unused { desk.catch_up.release(self.no) } else { None }
     }
 
     /// Hands out the replies that are due, and begins what waited for that.
-    pub(crate) fn flush_replies(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Flow {
-        let mut flow = Flow::default();
+    pub(crate) fn flush_replies(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Flow {
         loop {
-            while let Some(Owed::Reply(..)) = self.owed.front() {
+            while matches!(self.owed.front(), Some(Owed::Reply(..))) {
                 if sink.is_full() {
-                    flow.full = true;
-                    return flow;
+                    return Flow::Full;
                 }
-                let Some(Owed::Reply(id, reply)) = self.owed.pop_front() else { return flow };
-                desk.answer(sink, id, &reply);
-                // Nothing else is owed beside a page of history.
-                if desk.history.is_held_by(self.no) {
-                    flow.woken.extend(desk.history.release(self.no));
-                }
+                self.answer_one(connection, sink);
             }
-            self.begin(desk);
+            self.begin(connection);
             if !matches!(self.owed.front(), Some(Owed::Reply(..))) {
-                return flow;
+                return Flow::Dry;
             }
         }
+    }
+
+    /// Hands out the first reply, where it is due.
+    fn answer_one(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> bool {
+        let due = self.owed.pop_front_if(|owed| matches!(owed, Owed::Reply(..)));
+        let Some(Owed::Reply(id, reply)) = due else { return false };
+        connection.answer(sink, id, &reply);
+        // Nothing else is owed beside a page of history.
+        if connection.history.is_held_by(self.no) {
+            connection.yield_history(self.no);
+        }
+        true
     }
 
     /// Hands out one stretch of the stream.
-    fn flush_stream(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+    fn flush_stream(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &self.seat else { return Halt::Wait };
         match &seat.feed {
             Feed::Asked(_) => Halt::Wait,
-            Feed::Page { .. } => self.flush_page(desk, sink),
-            Feed::Renewed(_) => self.renew(desk, sink),
-            Feed::Tail => self.flush_tail(desk, sink),
+            Feed::Page { .. } => self.flush_page(connection, sink),
+            Feed::Renewed(_) => self.renew(connection, sink),
+            Feed::Tail => self.flush_tail(connection, sink),
         }
     }
 
-    fn flush_tail(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+    fn flush_tail(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
         let (mut blocks, mut spoken) = (Vec::new(), Vec::new());
-        let reader = seat.reader(desk.conn);
-        let look = seat.cell.lock().look(&reader, desk.hub.limits.flush_bytes, &mut blocks, &mut spoken);
+        let reader = seat.reader(connection.now.mono, connection.conn);
+        let look =
+            seat.cell.lock().look(&reader, connection.hub.limits.flush_bytes, &mut blocks, &mut spoken);
         match look.found {
             Found::Live => {}
-            Found::Behind => return self.fall_behind(look.end, desk, sink),
-            Found::Unsure => return self.ask_rights(desk),
+            Found::Behind => return self.fall_behind(look.end, connection, sink),
+            Found::Unsure => return self.ask_rights(connection),
         }
         if std::mem::take(&mut seat.slow) {
-            desk.hub.metrics.slow_readers(-1.0);
+            connection.hub.metrics.slow_readers(-1.0);
         }
         let heard = look.heard;
         for block in &blocks {
-            match self.hand_out_block(block, look.end, desk, sink) {
+            match self.hand_out_block(block, look.end, connection, sink) {
                 Halt::Done => {}
                 halt => return halt,
             }
         }
         if let Some(end) = look.end.filter(|end| self.is_past(*end)) {
-            self.dismiss(end.reason, desk, sink);
+            self.dismiss(end.reason, connection, sink);
             return Halt::Done;
         }
         if !blocks.is_empty() {
@@ -129,11 +125,11 @@ impl Lane {
     }
 
     /// Nobody knows whether this user may still read: ask the store.
-    fn ask_rights(&mut self, desk: &mut Desk) -> Halt {
+    fn ask_rights(&mut self, connection: &mut Connection) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
-        let address = desk.ticket(self.no);
+        let address = connection.ticket(self.no);
         seat.feed = Feed::Asked(address.ticket);
-        desk.hub.ask(Job::Renew { room: self.room.clone(), who: desk.who.clone(), address });
+        connection.hub.ask(Job::Renew { room: self.room.clone(), who: connection.who.clone(), address });
         Halt::Wait
     }
 
@@ -145,86 +141,86 @@ impl Lane {
     }
 
     /// Goes on where the user still may.
-    fn renew(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+    fn renew(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
         let Feed::Renewed(view) = std::mem::replace(&mut seat.feed, Feed::Tail) else { return Halt::Done };
         let view = view.filter(|view| view.room.no == seat.cell.no);
-        match view.map(|view| (view.role(desk.who.actor().authority), view)) {
-            None => self.dismiss(LeftReason::Closed, desk, sink),
-            Some((None, _)) => self.dismiss(LeftReason::Removed, desk, sink),
+        match view.map(|view| (view.role(connection.who.actor().authority), view)) {
+            None => self.dismiss(LeftReason::Closed, connection, sink),
+            Some((None, _)) => self.dismiss(LeftReason::Removed, connection, sink),
             Some((Some(role), view)) => {
                 seat.role = role;
-                seat.cell.lock().renew(desk.conn, &view);
+                seat.cell.lock().renew(connection.conn, &view);
             }
         }
         Halt::Done
     }
 
     /// The tail no longer has what comes next: ask the store.
-    fn fall_behind(&mut self, end: Option<End>, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+    fn fall_behind(&mut self, end: Option<End>, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         if let Some(end) = end.filter(|end| self.is_past(*end)) {
-            self.dismiss(end.reason, desk, sink);
+            self.dismiss(end.reason, connection, sink);
             return Halt::Done;
         }
         let Some(seat) = &mut self.seat else { return Halt::Wait };
-        if !desk.catch_up.acquire(self.no) {
+        if !connection.catch_up.acquire(self.no) {
             return Halt::Wait;
         }
         if seat.position >= seat.replay_until && !std::mem::replace(&mut seat.slow, true) {
-            desk.hub.metrics.slow_readers(1.0);
+            connection.hub.metrics.slow_readers(1.0);
         }
-        let limits = desk.hub.limits;
+        let limits = connection.hub.limits;
         let query = PageQuery {
             room: seat.cell.no,
-            reader: Some(desk.who.actor()),
+            reader: Some(connection.who.actor()),
             from: HistoryFrom::After(seat.position),
             limit: limits.history_page,
             bytes: limits.page_bytes,
             kinds: Vec::new(),
         };
-        let address = desk.ticket(self.no);
+        let address = connection.ticket(self.no);
         seat.feed = Feed::Asked(address.ticket);
-        desk.hub.ask(Job::Page(PageJob { query, address }));
+        connection.hub.ask(Job::Page(PageJob { query, address }));
         Halt::Wait
     }
 
     /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
     pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
-        let removed = |seq| End { seq, reason: LeftReason::Removed };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
-            // What comes next is kept no longer.
-            Ok(page) if page.first_seq > seat.position.next() => (Vec::new(), page.end.map(removed)),
-            Ok(page) => {
-                let end =
-                    page.end.map(|seq| page.events.last().map_or(removed(seq), |last| ended_by(last, seq)));
-                (page.events, end)
+            // What comes next is kept no longer: whoever may still read begins anew.
+            Ok(page) if page.first_seq > seat.position.next() => {
+                seat.cell.lock().handle_trimmed(page.first_seq);
+                (Vec::new(), page.end.and_then(|_| at_once(LeftReason::Removed)))
             }
+            Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
         };
         seat.feed = Feed::Page { events: events.into(), end };
     }
 
-    fn flush_page(&mut self, desk: &mut Desk, sink: &mut impl Sink) -> Halt {
+    fn flush_page(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
         let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
             return Halt::Done;
         };
-        let known = seat.cell.lock().end_of(desk.conn);
-        let first = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
-        let end = first.map(|end| End { reason: known.map_or(end.reason, |known| known.reason), ..end });
-        let trimmed = events.is_empty();
-        if let Err((events, halt)) = self.hand_out_page(events, end, desk, sink) {
+        let end = [seat.cell.lock().end_of(connection.conn), stored]
+            .into_iter()
+            .flatten()
+            .min_by_key(|end| end.seq);
+        let empty = events.is_empty();
+        if let Err((events, halt)) = self.hand_out_page(events, end, connection, sink) {
             if let Some(seat) = &mut self.seat {
                 seat.feed = Feed::Page { events, end: stored };
             }
             return halt;
         }
+        // An empty page means that what comes next is kept no longer.
         match end {
-            Some(end) if trimmed || self.is_past(end) => self.dismiss(end.reason, desk, sink),
-            None if trimmed => self.reset(desk, sink),
+            Some(end) if empty || self.is_past(end) => self.dismiss(end.reason, connection, sink),
+            None if empty => self.reset(connection, sink),
             _ => {}
         }
         Halt::Done
@@ -235,11 +231,11 @@ impl Lane {
         &mut self,
         mut events: VecDeque<Event>,
         end: Option<End>,
-        desk: &mut Desk,
+        connection: &mut Connection,
         sink: &mut impl Sink,
     ) -> Result<(), (VecDeque<Event>, Halt)> {
         while let Some(event) = events.front().filter(|event| end.is_none_or(|end| event.seq <= end.seq)) {
-            match self.place(event, desk, sink) {
+            match self.place(event, connection, sink) {
                 Ok(Placing::Show) => events.pop_front().into_iter().for_each(|event| sink.event(event)),
                 Ok(_) => drop(events.pop_front()),
                 Err(halt) => return Err((events, halt)),
@@ -257,7 +253,7 @@ impl Lane {
         &mut self,
         block: &Block,
         end: Option<End>,
-        desk: &mut Desk,
+        connection: &mut Connection,
         sink: &mut impl Sink,
     ) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
@@ -265,7 +261,7 @@ impl Lane {
             return Halt::Full;
         }
         let whole = seat.position < block.first() && end.is_none_or(|end| end.seq >= block.last());
-        if whole && self.owed.is_empty() && !matches!(self.busy, Some(Busy::Reading { .. })) {
+        if whole && self.owed.is_empty() {
             seat.position = block.last();
             sink.block(block);
             return Halt::Done;
@@ -277,7 +273,7 @@ impl Lane {
             if end.is_some_and(|end| event.seq > end.seq) {
                 break;
             }
-            match self.place(event, desk, sink) {
+            match self.place(event, connection, sink) {
                 Ok(Placing::Show) => sink.event_of(block, index),
                 Ok(_) => {}
                 Err(halt) => return halt,
@@ -287,11 +283,16 @@ impl Lane {
     }
 
     /// Moves the position over an event. Where it is this connection's own, its ack has been handed out in its place.
-    fn place(&mut self, event: &Event, desk: &mut Desk, sink: &mut impl Sink) -> Result<Placing, Halt> {
+    fn place(
+        &mut self,
+        event: &Event,
+        connection: &mut Connection,
+        sink: &mut impl Sink,
+    ) -> Result<Placing, Halt> {
         if sink.is_full() {
             return Err(Halt::Full);
         }
-        let placing = self.placing(event, desk);
+        let placing = self.placing(event, connection);
         if matches!(placing, Placing::Wait) {
             return Err(Halt::Wait);
         }
@@ -301,28 +302,20 @@ impl Lane {
         if matches!(placing, Placing::Replace)
             && let Some(Owed::Place { id, seq, at, since }) = self.owed.pop_front()
         {
-            desk.hub.metrics.acked(desk.now.mono.saturating_sub(since));
+            connection.hub.metrics.acked(connection.now.mono.saturating_sub(since));
             let ack = Ack { room: self.room.clone(), seq, at, duplicate: false };
-            desk.answer(sink, id, &Reply::Ack(ack));
-            while let Some(Owed::Reply(id, reply)) =
-                self.owed.pop_front_if(|owed| matches!(owed, Owed::Reply(..)))
-            {
-                desk.answer(sink, id, &reply);
-            }
+            connection.answer(sink, id, &Reply::Ack(ack));
+            while self.answer_one(connection, sink) {}
         }
         Ok(placing)
     }
 
-    fn placing(&self, event: &Event, desk: &Desk) -> Placing {
+    fn placing(&self, event: &Event, connection: &Connection) -> Placing {
         let Some(seat) = &self.seat else { return Placing::Wait };
-        // A page of history that is on its way may have been read before: its texts come first.
-        if matches!((&self.busy, &event.body), (Some(Busy::Reading { .. }), EventBody::Deleted { .. })) {
-            return Placing::Wait;
-        }
         match self.owed.front() {
             Some(Owed::Place { seq, .. }) if *seq == event.seq => Placing::Replace,
             // It may be the event of an append whose outcome is still on its way here.
-            _ if seat.unsettled > 0 && event.seq > seat.last_own && event.from == desk.who.user => {
+            _ if seat.unsettled > 0 && event.seq > seat.last_own && event.from == connection.who.user => {
                 Placing::Wait
             }
             _ => Placing::Show,
@@ -342,27 +335,21 @@ impl Lane {
         }
     }
 
-    /// The right to read has ended.
-    fn dismiss(&mut self, reason: LeftReason, desk: &mut Desk, sink: &mut impl Sink) {
-        self.stand_up(desk);
-        desk.tell(sink, None, &Reply::Left { room: self.room.clone(), reason: Some(reason) });
+    /// The right to read has ended. Acks that have lost their place come after this word: before it they would leave a
+    /// hole.
+    fn dismiss(&mut self, reason: LeftReason, connection: &mut Connection, sink: &mut impl Sink) {
+        self.stand_up(connection);
+        connection.tell(sink, None, &Reply::Left { room: self.room.clone(), reason: Some(reason) });
     }
 
     /// What comes next is kept no longer: the client is told to begin anew.
-    fn reset(&mut self, desk: &Desk, sink: &mut impl Sink) {
+    fn reset(&mut self, connection: &Connection, sink: &mut impl Sink) {
         let Some(seat) = &mut self.seat else { return };
         let entry = seat.cell.lock().entry();
         seat.position = seat.position.max(entry.last_seq);
         let position = seat.position;
         let joined = Joined { reset: true, ..seat.joined(entry) };
         self.displace(position);
-        desk.tell(sink, None, &Reply::Joined(joined));
+        connection.tell(sink, None, &Reply::Joined(joined));
     }
-}
-
-/// The end of a right to read at `seq`, which is said of a page whose last event is `last`.
-const fn ended_by(last: &Event, seq: Seq) -> End {
-    let banned = matches!(last.body, EventBody::Member { change: MemberChange::Banned, .. });
-    let reason = if banned && last.seq.0 == seq.0 { LeftReason::Banned } else { LeftReason::Removed };
-    End { seq, reason }
 }

@@ -113,7 +113,9 @@ impl CommandError {
     pub const fn unavailable() -> Self {
         Self {
             code: ErrorCode::Unavailable,
-            message: Cow::Borrowed("the store does not answer; the command may or may not have been kept"),
+            message: Cow::Borrowed(
+                "the store does not answer; the same key sent again settles whether a message was kept",
+            ),
             retry_after_ms: Some(1000),
         }
     }

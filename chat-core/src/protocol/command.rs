@@ -28,6 +28,8 @@ pub struct Request {
 pub struct BadRequest {
     /// The command's number, where that much could be read.
     pub id: Option<CommandId>,
+    /// The room that it was about, where that much could be read: its error keeps its place among the replies there.
+    pub room: Option<RoomId>,
     /// What is wrong.
     pub error: CommandError,
 }
@@ -149,6 +151,24 @@ struct Fields<'a> {
     kinds: Option<&'a RawValue>,
 }
 
+impl RoomCommand {
+    /// About how many bytes it takes: for the bound of those that wait.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        const REST_BYTES: usize = 128;
+        REST_BYTES
+            + match self {
+                Self::Send(draft) => {
+                    let key = draft.key.as_ref().map_or(0, |key| key.len());
+                    draft.text.len() + key + draft.meta.as_ref().map_or(0, |meta| meta.as_str().len())
+                }
+                Self::Edit { text, .. } => text.len(),
+                Self::React { emoji, .. } => emoji.len(),
+                Self::Join { epoch, .. } => epoch.as_ref().map_or(0, |epoch| epoch.as_str().len()),
+                Self::Leave | Self::Delete { .. } | Self::Read { .. } | Self::Typing | Self::History(_) => 0,
+            }
+    }
+}
+
 impl Request {
     /// Reads one command from one text frame. Fields that it does not know are ignored; `null` is as good as absent.
     ///
@@ -158,6 +178,7 @@ impl Request {
     pub fn decode(text: &str) -> Result<Self, BadRequest> {
         let bad_json = || BadRequest {
             id: None,
+            room: None,
             error: CommandError::new(ErrorCode::BadJson, "a command is one JSON object, each field once"),
         };
         // serde_json would also take an array for the struct, field by field.
@@ -165,8 +186,9 @@ impl Request {
             return Err(bad_json());
         }
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| bad_json())?;
-        let id = fields.id().map_err(|error| BadRequest { id: None, error })?;
-        let command = fields.command().map_err(|error| BadRequest { id, error })?;
+        let room = || fields.room().ok();
+        let id = fields.id().map_err(|error| BadRequest { id: None, room: room(), error })?;
+        let command = fields.command().map_err(|error| BadRequest { id, room: room(), error })?;
         Ok(Self { id, command })
     }
 }
@@ -249,7 +271,9 @@ impl Fields<'_> {
             limit => limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         };
         let kinds = value::<Vec<String>>("kinds", "must be a list of names", self.kinds)?.unwrap_or_default();
-        let kinds = kinds.iter().map(|kind| event_kind(kind)).collect::<Result<_, _>>()?;
+        let mut kinds = kinds.iter().map(|kind| event_kind(kind)).collect::<Result<Vec<_>, _>>()?;
+        kinds.sort_unstable();
+        kinds.dedup();
         Ok(RoomCommand::History(HistoryQuery { from, limit, kinds }))
     }
 }

@@ -193,7 +193,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (room(), pick(), emoji, any::<bool>()).prop_map(
             |(room, target, emoji, remove)| Action::React { room, target, emoji, remove }
         ),
-        1 => (room(), any::<u8>()).prop_map(|(room, seq)| Action::Read { room, seq }),
+        2 => (room(), any::<u8>()).prop_map(|(room, seq)| Action::Read { room, seq }),
         1 => room().prop_map(Action::Typing),
         3 => (room(), edge, option::of(1..9usize), kinds).prop_map(
             |(room, from, limit, kinds)| Action::History { room, from, limit, kinds }

@@ -20,9 +20,7 @@ use crate::{
     ids::{ConnId, Epoch, RoomId, RoomNo, Seq, Timestamp, UserId},
     limits::Limits,
     policy::AllowAll,
-    protocol::{
-        CommandError, Event, EventBody, HistoryFrom, HistoryQuery, MemberChange, RoomCommand, RoomPatch,
-    },
+    protocol::{Event, EventBody, HistoryFrom, HistoryQuery, MemberChange, RoomCommand, RoomPatch},
     rights::{Actor, Authority, Role, Standing, Visibility},
     store::{Append, Appended, Change, MemoryStore, NewRoom, Outcomes, Require, RoomKind, Store, StoreError},
     time::Now,
@@ -193,17 +191,6 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 
 fn away() -> StoreError {
     StoreError::unavailable("the simulated store is away")
-}
-
-/// The same answer, had the store been away.
-fn failed(done: &Done) -> Done {
-    match done {
-        Done::View(_) => Done::View(Err(away().into())),
-        Done::History(_) => Done::History(Err(CommandError::unavailable())),
-        Done::Page(_) => Done::Page(Err(away())),
-        Done::Ends(_) => Done::Ends(Err(away())),
-        Done::Saved(_) => Done::Saved(Err(away())),
-    }
 }
 
 impl World {
@@ -407,7 +394,8 @@ impl World {
             Step::Ended { node, ends } => {
                 if let Some(index) = self.alive(node) {
                     self.nodes[index].asking = false;
-                    self.nodes[index].hub.handle_ends(now, ends);
+                    let notices = self.nodes[index].hub.handle_ends(now, ends);
+                    notices.into_iter().for_each(|notice| self.publish(node, &notice));
                 }
             }
             Step::Done { node, task, done } => {
@@ -467,7 +455,7 @@ impl World {
             while let Some(task) = hub.poll_task() {
                 let random = u128::from(self.rng.u64(..));
                 let done = ready(run(&self.store, &hub.limits, &task, now, random));
-                let done = if self.chance(self.chances.read_fails) { failed(&done) } else { done };
+                let done = if self.chance(self.chances.read_fails) { task.failed(away()) } else { done };
                 self.at_random(3_000, Step::Done { node: life, task, done });
             }
             if !self.nodes[index].asking

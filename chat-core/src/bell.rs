@@ -1,17 +1,14 @@
 //! How a connection is told that there is something for it.
 
 use std::{
-    collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
 
 use atomic_waker::AtomicWaker;
-
-use crate::session::Letter;
 
 /// Wakes one task, however often it is rung before that task looks.
 #[derive(Debug, Default)]
@@ -49,71 +46,51 @@ impl Doorbell {
 
 /// The number of a lane within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LaneNo(pub u32);
+pub(crate) struct LaneNo(pub(crate) u32);
 
-/// What waits for one session: answers of the store, and rooms that have something new.
-///
-/// The session's task empties it; the committer, the jobs and the rooms fill it. Letters are bounded by what the
-/// session has asked for, the list of rooms by its lanes.
+/// What the task of one session waits for: its bell, and which of its rooms have something new.
 #[derive(Debug, Default)]
-pub(crate) struct Mailbox {
+pub(crate) struct Attention {
     bell: Doorbell,
-    inside: Mutex<Inside>,
+    stirred: Mutex<Vec<LaneNo>>,
 }
 
-#[derive(Debug, Default)]
-struct Inside {
-    letters: VecDeque<Letter>,
-    stirred: Vec<LaneNo>,
-}
-
-impl Mailbox {
+impl Attention {
     /// What the session's task waits on.
     pub(crate) const fn bell(&self) -> &Doorbell {
         &self.bell
     }
 
-    /// Brings an answer.
-    pub(crate) fn post(&self, letter: Letter) {
-        self.lock().letters.push_back(letter);
-        self.bell.ring();
-    }
-
-    /// Takes the oldest answer.
-    pub(crate) fn take_letter(&self) -> Option<Letter> {
-        self.lock().letters.pop_front()
-    }
-
-    /// Takes the lanes whose rooms have something new.
+    /// Takes the lanes whose rooms have something new: each is listed once until it looks.
     pub(crate) fn take_stirred(&self) -> Vec<LaneNo> {
-        std::mem::take(&mut self.lock().stirred)
+        std::mem::take(&mut self.stirred())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inside> {
-        // Nothing in here can be left half done by a panic.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stirred(&self) -> MutexGuard<'_, Vec<LaneNo>> {
+        // A list of numbers cannot be left half done by a panic.
+        self.stirred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a room holds of a connection in it: says once, until the connection looks, that there is something new.
 #[derive(Debug)]
 pub(crate) struct Stir {
-    mailbox: Arc<Mailbox>,
+    attention: Arc<Attention>,
     lane: LaneNo,
     stirred: AtomicBool,
 }
 
 impl Stir {
-    /// For the lane `lane` of the session with this mailbox.
-    pub(crate) const fn new(mailbox: Arc<Mailbox>, lane: LaneNo) -> Self {
-        Self { mailbox, lane, stirred: AtomicBool::new(false) }
+    /// For the lane `lane` of the session behind `attention`.
+    pub(crate) const fn new(attention: Arc<Attention>, lane: LaneNo) -> Self {
+        Self { attention, lane, stirred: AtomicBool::new(false) }
     }
 
     /// Says that there is something new.
     pub(crate) fn stir(&self) {
         if !self.stirred.swap(true, Ordering::AcqRel) {
-            self.mailbox.lock().stirred.push(self.lane);
-            self.mailbox.bell.ring();
+            self.attention.stirred().push(self.lane);
+            self.attention.bell.ring();
         }
     }
 
@@ -142,15 +119,15 @@ mod tests {
 
     #[test]
     fn a_lane_is_listed_once_until_it_looks() {
-        let mailbox = Arc::new(Mailbox::default());
-        let stir = Stir::new(mailbox.clone(), LaneNo(3));
+        let attention = Arc::new(Attention::default());
+        let stir = Stir::new(attention.clone(), LaneNo(3));
         stir.stir();
         stir.stir();
-        assert_eq!(mailbox.take_stirred(), [LaneNo(3)]);
+        assert_eq!(attention.take_stirred(), [LaneNo(3)]);
         stir.stir();
-        assert!(mailbox.take_stirred().is_empty(), "it has not looked yet");
+        assert!(attention.take_stirred().is_empty(), "it has not looked yet");
         stir.settle();
         stir.stir();
-        assert_eq!(mailbox.take_stirred(), [LaneNo(3)]);
+        assert_eq!(attention.take_stirred(), [LaneNo(3)]);
     }
 }

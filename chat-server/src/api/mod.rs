@@ -1,0 +1,58 @@
+//! The HTTP API under `/api/v1`.
+
+mod error;
+mod extract;
+mod members;
+mod messages;
+mod rooms;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header::CACHE_CONTROL},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use chat_core::{Identity, ids::UserId, rights::Role};
+use serde::Serialize;
+
+pub(crate) use self::error::ApiError;
+use self::extract::Caller;
+use crate::{Server, limits::BODY_BYTES_MAX};
+
+/// All of the API, to be nested under its prefix.
+pub(crate) fn routes(server: &Server) -> Router<Server> {
+    Router::new()
+        .route("/me", get(me))
+        .merge(rooms::routes())
+        .merge(members::routes())
+        .merge(messages::routes())
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || {
+            ApiError::invalid(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this resource")
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(server.clone(), guard))
+}
+
+/// Turns away pages of foreign origins, and keeps answers out of caches.
+async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let mut answer = match server.origins().check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[derive(Debug, Serialize)]
+struct User {
+    id: UserId,
+    name: Box<str>,
+    role: Role,
+}
+
+async fn me(Caller(Identity { user, name, role }): Caller) -> Json<User> {
+    Json(User { id: user, name, role })
+}

@@ -1,0 +1,148 @@
+//! The reading side of a connection.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use chat_core::protocol::CloseCode;
+use futures_util::StreamExt;
+use tokio::{io::ReadBuf, time::Instant};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message, Utf8Bytes,
+        error::ProtocolError,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+use super::{Exit, gate::Gate, pace::ControlPace, transport::Transport};
+use crate::limits::{CONTROL_BYTES_MAX, FRAGMENTATION_MAX, READ_BYTES};
+
+/// What is read away at once.
+const DISCARD_BYTES: usize = 1024;
+
+/// The messages of one peer, read by tungstenite.
+#[derive(Debug)]
+pub(super) struct Input<S> {
+    socket: WebSocketStream<Gate<S>>,
+    /// Whether the stream had no more bytes when it was last read. Only then does tungstenite hold no whole message.
+    dry: bool,
+    /// Since when a message has begun and not ended.
+    unfinished_since: Option<Instant>,
+    control_pace: ControlPace,
+    /// Whether tungstenite failed on what came: it finds no frame in it any more.
+    broken: bool,
+}
+
+impl<S: Transport> Input<S> {
+    /// Reads `part` first: what came together with the request.
+    pub(super) async fn new(stream: S, part: Vec<u8>, message_bytes_max: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BYTES)
+            .max_message_size(Some(message_bytes_max))
+            .max_frame_size(Some(message_bytes_max))
+            // tungstenite writes pongs only, and those at once.
+            .write_buffer_size(0)
+            .max_write_buffer_size(CONTROL_BYTES_MAX);
+        let gate = Gate::new(stream, message_bytes_max.saturating_mul(FRAGMENTATION_MAX) + READ_BYTES);
+        let socket = WebSocketStream::from_partially_read(gate, part, Role::Server, Some(config)).await;
+        Self { socket, dry: false, unfinished_since: None, control_pace: ControlPace::new(), broken: false }
+    }
+
+    pub(super) fn gate(&mut self) -> &mut Gate<S> {
+        self.socket.get_mut()
+    }
+
+    pub(super) const fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished_since
+    }
+
+    /// The next text message; pings and pongs are dealt with on the way.
+    pub(super) fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Exit>> {
+        loop {
+            let message = match ready!(self.poll_message(cx)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Poll::Ready(Err(self.exit_after(&error))),
+                None => return Poll::Ready(Err(Exit::Gone)),
+            };
+            match message {
+                Message::Text(text) => {
+                    self.unfinished_since = None;
+                    self.gate().message_ended();
+                    return Poll::Ready(Ok(text));
+                }
+                Message::Ping(payload) | Message::Pong(payload) => {
+                    self.gate().control_frame_ended(payload.len());
+                    if !self.control_pace.allows() {
+                        return Poll::Ready(Err(Exit::Close(CloseCode::Policy)));
+                    }
+                }
+                Message::Close(frame) => return Poll::Ready(Err(Exit::Answer(frame))),
+                Message::Binary(_) | Message::Frame(_) => {
+                    return Poll::Ready(Err(Exit::Close(CloseCode::Unsupported)));
+                }
+            }
+        }
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if self.dry {
+            ready!(self.gate().stream().poll_readable(cx));
+        }
+        // A pong is queued by one read and written by the next: so it is always read until there is nothing more.
+        let message = self.socket.poll_next_unpin(cx);
+        self.dry = message.is_pending();
+        if self.dry && self.unfinished_since.is_none() && self.gate().is_within_message() {
+            self.unfinished_since = Some(Instant::now());
+        }
+        message
+    }
+
+    fn exit_after(&mut self, error: &Error) -> Exit {
+        self.broken = true;
+        match error {
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Exit::Gone,
+            Error::Protocol(_) => Exit::Close(CloseCode::Protocol),
+            Error::Utf8(_) => Exit::Close(CloseCode::BadUtf8),
+            Error::Capacity(_) => Exit::Close(CloseCode::TooLarge),
+            Error::Io(_) if self.gate().is_overrun() => Exit::Close(CloseCode::Policy),
+            _ => Exit::Gone,
+        }
+    }
+
+    /// Nothing is read for now: the time that this takes is not the peer's.
+    pub(super) const fn pause(&mut self) {
+        self.unfinished_since = None;
+    }
+
+    /// Whether [`poll_text`](Self::poll_text) must be called again, as pongs now have room that had none.
+    pub(super) fn is_owed_a_poll(&mut self) -> bool {
+        let owed = self.gate().take_refused();
+        self.dry &= !owed;
+        owed
+    }
+
+    /// Reads on, after the last message that counts; ready once the peer has closed too, or just gone.
+    ///
+    /// A socket that is closed with bytes unread resets the connection, and the peer may lose our close frame.
+    pub(super) fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.broken {
+            match ready!(self.socket.poll_next_unpin(cx)) {
+                Some(Ok(Message::Close(_))) | None => return Poll::Ready(()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) => self.broken = true,
+            }
+        }
+        let (stream, _) = self.gate().writer();
+        let mut bytes = [0; DISCARD_BYTES];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}

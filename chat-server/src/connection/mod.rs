@@ -1,0 +1,336 @@
+//! One WebSocket connection: a socket, a session, and one task between them.
+//!
+//! ```text
+//!  socket ──▶ Gate ──▶ tungstenite ──▶ Input ── text ──▶ Fence(WireSession)
+//!    ▲          │ pongs                                        │
+//!    └─ Output ◀┴───────────── runs of encoded frames ─────────┘
+//! ```
+//!
+//! [`Input`] has tungstenite read, unmask and assemble. [`Output`] alone writes: runs of frames that the engine
+//! encoded once for all readers, and between two runs the control frames. A session knows no socket, and a socket no
+//! room.
+//!
+//! A connection is [`Open`](Phase::Open) until it has a reason to end. A drain lets it answer first
+//! ([`Draining`](Phase::Draining)). Then our close frame is queued, the sending side is shut, and what still comes is
+//! read away, so that no reset overtakes the close frame ([`Closing`](Phase::Closing)).
+
+mod fence;
+mod gate;
+mod handshake;
+mod input;
+mod output;
+mod pace;
+mod transport;
+pub(crate) mod upgrade;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use chat_core::{Identity, WireSession, protocol::CloseCode};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use self::{
+    fence::{Fence, Panicked},
+    input::Input,
+    output::Output,
+    pace::{Alarm, PingTurn, Pings},
+    transport::Transport,
+};
+use crate::{
+    lifecycle::{DrainSignal, Lifecycle},
+    limits::{ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, STALL_MAX},
+    metrics::OpenConnection,
+};
+
+/// One connection, from its first byte to its last. As a future it is ready when the connection is over.
+#[derive(Debug)]
+struct Connection<S> {
+    input: Input<S>,
+    session: Fence,
+    output: Output,
+    phase: Phase,
+    /// Whether the session asked for a pause: nothing is read meanwhile.
+    paused: bool,
+    pings: Pings,
+    alarm: Alarm,
+    lifecycle: Lifecycle,
+    drain_signal: DrainSignal,
+    open: OpenConnection,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+enum Phase {
+    /// Commands are read and answered.
+    Open,
+    /// The server drains: what has arrived is read, all of it is answered, then it is closed.
+    Draining {
+        /// Until when what comes still counts as arrived; `None` once the socket had nothing more.
+        arrivals_until: Option<Instant>,
+    },
+    /// A close frame is queued, or out. Nothing that comes counts any more.
+    Closing { step: ClosingStep, peer: Peer },
+}
+
+/// The other end of a connection that is being closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// It may still send, its own close frame for example.
+    Open,
+    /// It has closed too, or is gone.
+    Closed,
+}
+
+/// The steps of an orderly end (RFC 6455, section 7.1.1), in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClosingStep {
+    Flush,
+    Shutdown,
+    AwaitPeer,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum Exit {
+    /// We close it.
+    Close(CloseCode),
+    /// The peer closed it, with this frame: it gets the same back.
+    Answer(Option<CloseFrame>),
+    /// The peer is no longer there.
+    Gone,
+}
+
+impl From<Panicked> for Exit {
+    fn from(_: Panicked) -> Self {
+        Self::Close(CloseCode::Internal)
+    }
+}
+
+impl<S: Transport> Connection<S> {
+    /// A connection of `session` over `stream`, from which `part` was read already.
+    async fn new(stream: S, part: Vec<u8>, session: WireSession, settings: Settings) -> Self {
+        stream.tune();
+        let now = Instant::now();
+        let pings = Pings::new(now);
+        Self {
+            alarm: Alarm::new(pings.next_at()),
+            open: OpenConnection::begin(session.conn(), settings.who.user),
+            input: Input::new(stream, part, settings.message_bytes_max).await,
+            session: Fence::new(session),
+            output: Output::default(),
+            phase: Phase::Open,
+            paused: false,
+            pings,
+            drain_signal: settings.lifecycle.drain_signal(),
+            lifecycle: settings.lifecycle,
+        }
+    }
+}
+
+/// What a connection is told once.
+#[derive(Debug)]
+struct Settings {
+    who: Identity,
+    message_bytes_max: usize,
+    lifecycle: Lifecycle,
+}
+
+impl<S: Transport> Future for Connection<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.notice_drain(cx);
+        if !matches!(this.phase, Phase::Closing { .. }) {
+            match this.converse(cx) {
+                Ok(()) => return Poll::Pending,
+                Err(Exit::Gone) => return Poll::Ready(()),
+                Err(Exit::Close(code)) => this.close(code),
+                Err(Exit::Answer(frame)) => this.begin_close(CloseCode::Normal, frame, Peer::Closed),
+            }
+        }
+        this.poll_closing(cx)
+    }
+}
+
+impl<S: Transport> Connection<S> {
+    fn notice_drain(&mut self, cx: &mut Context<'_>) {
+        self.drain_signal.register(cx);
+        let Some(drain) = self.lifecycle.drain_times() else { return };
+        match self.phase {
+            Phase::Open => {
+                let arrivals_until = Instant::now() + ARRIVALS_WAIT_MAX;
+                self.phase = Phase::Draining { arrivals_until: Some(arrivals_until) };
+                self.alarm.no_later_than(arrivals_until.min(drain.answer_by));
+            }
+            Phase::Draining { .. } => {}
+            Phase::Closing { .. } => self.alarm.no_later_than(drain.end_by),
+        }
+    }
+
+    /// Reads and writes until neither gets any further; the task is then woken by whatever changes that.
+    fn converse(&mut self, cx: &mut Context<'_>) -> Result<(), Exit> {
+        self.keep_watch(cx)?;
+        let mut messages_left = MESSAGES_PER_TURN;
+        loop {
+            self.read(cx, &mut messages_left)?;
+            let written = self.write(cx)?;
+            if self.input.is_owed_a_poll() || (self.paused && self.session.wants_input()) {
+                continue;
+            }
+            let answered = matches!(self.phase, Phase::Draining { arrivals_until: None })
+                && written.is_ready()
+                && self.session.is_idle();
+            return if answered { Err(Exit::Close(CloseCode::Drain)) } else { Ok(()) };
+        }
+    }
+
+    /// Hands messages to the session until none is there or it wants no more.
+    fn read(&mut self, cx: &mut Context<'_>, messages_left: &mut usize) -> Result<(), Exit> {
+        loop {
+            let has_arrived = !matches!(self.phase, Phase::Draining { arrivals_until: None });
+            self.paused = has_arrived && !self.session.wants_input();
+            if !has_arrived {
+                return Ok(());
+            }
+            if self.paused {
+                self.input.pause();
+                return Ok(());
+            }
+            if *messages_left == 0 {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            *messages_left -= 1;
+            match self.input.poll_text(cx) {
+                Poll::Ready(text) => self.session.handle_text(&text?)?,
+                Poll::Pending => {
+                    if let Phase::Draining { arrivals_until } = &mut self.phase {
+                        *arrivals_until = None;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Writes what the session has to say; ready when it has no more and all of it is out.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Exit> {
+        loop {
+            match self.output.poll_flush(self.input.gate(), cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Err(Exit::Gone),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+            match self.session.poll_bytes(cx)? {
+                Poll::Ready(run) => self.output.load(run),
+                Poll::Pending => return Ok(Poll::Ready(())),
+            }
+        }
+    }
+
+    /// Looks at the clock when something may be due.
+    fn keep_watch(&mut self, cx: &mut Context<'_>) -> Result<(), Exit> {
+        while self.alarm.poll(cx).is_ready() {
+            let now = Instant::now();
+            self.check_times(now)?;
+            self.alarm.set(self.next_check());
+        }
+        Ok(())
+    }
+
+    fn check_times(&mut self, now: Instant) -> Result<(), Exit> {
+        let is_over = |since: Option<Instant>, max| since.is_some_and(|since| since + max <= now);
+        if is_over(self.output.stalled_since(), STALL_MAX) {
+            return Err(Exit::Close(CloseCode::TooSlow));
+        }
+        if is_over(self.input.unfinished_since(), MESSAGE_WAIT_MAX) {
+            return Err(Exit::Close(CloseCode::Policy));
+        }
+        if self.pings.next_at() <= now {
+            self.ping(now)?;
+        }
+        if let Phase::Draining { arrivals_until } = &mut self.phase {
+            *arrivals_until = arrivals_until.filter(|until| now < *until);
+            if self.lifecycle.drain_times().is_some_and(|drain| drain.answer_by <= now) {
+                return Err(Exit::Close(CloseCode::Drain));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_check(&self) -> Instant {
+        let drain = match self.phase {
+            Phase::Draining { arrivals_until } => {
+                [arrivals_until, self.lifecycle.drain_times().map(|drain| drain.answer_by)]
+            }
+            Phase::Open | Phase::Closing { .. } => [None, None],
+        };
+        let stalled = self.output.stalled_since().map(|since| since + STALL_MAX);
+        let unfinished = self.input.unfinished_since().map(|since| since + MESSAGE_WAIT_MAX);
+        drain.into_iter().chain([stalled, unfinished]).flatten().fold(self.pings.next_at(), Instant::min)
+    }
+
+    fn ping(&mut self, now: Instant) -> Result<(), Exit> {
+        if self.paused {
+            self.pings.excuse();
+        }
+        let gate = self.input.gate();
+        match self.pings.turn(now, gate.read_bytes() + self.output.moved_bytes()) {
+            PingTurn::Send => gate.ping(),
+            PingTurn::GiveUp => return Err(Exit::Close(CloseCode::Unresponsive)),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, code: CloseCode) {
+        let frame = CloseFrame { code: code.number().into(), reason: code.reason().into() };
+        self.begin_close(code, Some(frame), Peer::Open);
+    }
+
+    /// Begins the end: the session goes now, the peer gets the rest of the frame under way, then `frame`.
+    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>, peer: Peer) {
+        self.open.ends_with(why);
+        self.session.end();
+        self.output.cut();
+        self.input.gate().close(frame);
+        self.phase = Phase::Closing { step: ClosingStep::Flush, peer };
+        let wait = Instant::now() + CLOSE_WAIT_MAX;
+        self.alarm.set(self.lifecycle.drain_times().map_or(wait, |drain| wait.min(drain.end_by)));
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Phase::Closing { step, peer } = &mut self.phase else { return Poll::Pending };
+        if *peer == Peer::Open && self.input.poll_peer_closed(cx).is_ready() {
+            *peer = Peer::Closed;
+        }
+        if self.alarm.poll(cx).is_ready() {
+            // What the socket did not take it never will: without a reset the kernel would go on trying.
+            if *step != ClosingStep::AwaitPeer {
+                self.input.gate().stream().reset_on_drop();
+            }
+            return Poll::Ready(());
+        }
+        if *step == ClosingStep::Flush {
+            if ready!(self.output.poll_flush(self.input.gate(), cx)).is_err() {
+                return Poll::Ready(());
+            }
+            *step = ClosingStep::Shutdown;
+        }
+        if *step == ClosingStep::Shutdown {
+            let (stream, _) = self.input.gate().writer();
+            if ready!(Pin::new(stream).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            *step = ClosingStep::AwaitPeer;
+        }
+        if *peer == Peer::Closed { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests;

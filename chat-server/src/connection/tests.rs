@@ -1,0 +1,238 @@
+//! Connections in virtual time, over a pipe in memory.
+
+use std::time::Duration;
+
+use chat_core::{Engine, MissingRooms, protocol::Codec, store::MemoryStore};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+use super::*;
+use crate::limits::{PING_PERIOD, PINGS_MISSED_MAX};
+
+impl Transport for DuplexStream {}
+
+struct Harness {
+    engine: Engine,
+    lifecycle: Lifecycle,
+}
+
+impl Harness {
+    async fn new() -> Self {
+        let engine =
+            Engine::builder(MemoryStore::new()).missing_rooms(MissingRooms::Create { rooms_max: 10 });
+        Self { engine: engine.build().await.unwrap(), lifecycle: Lifecycle::default() }
+    }
+
+    /// A connection whose socket holds so many bytes each way, and its other end.
+    async fn connect(&self, user: &str, pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
+        let (peer, stream) = duplex(pipe_bytes);
+        let who = Identity::new(user).unwrap();
+        let session = self.engine.attach(who.clone(), Codec::Single);
+        let settings = Settings { who, message_bytes_max: 65_536, lifecycle: self.lifecycle.clone() };
+        let connection = Connection::new(stream, Vec::new(), session, settings).await;
+        (peer, tokio::spawn(connection))
+    }
+
+    async fn client(&self, user: &str) -> (WebSocketStream<DuplexStream>, JoinHandle<()>) {
+        let (peer, task) = self.connect(user, 1 << 20).await;
+        (WebSocketStream::from_raw_socket(peer, Role::Client, None).await, task)
+    }
+}
+
+/// Reads on to the close frame: its code, and when it came.
+async fn closed(socket: &mut WebSocketStream<DuplexStream>) -> u16 {
+    loop {
+        if let Message::Close(frame) = socket.next().await.unwrap().unwrap() {
+            return frame.unwrap().code.into();
+        }
+    }
+}
+
+/// A client's text frame, masked with zeroes; `first` is its first byte.
+fn frame(first: u8, payload: &str) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[first, 0x80 | length, 0, 0, 0, 0], payload.as_bytes()].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_to_whom_no_byte_moves_is_closed_as_too_slow() {
+    let harness = Harness::new().await;
+    let begun = Instant::now();
+    let (mut peer, task) = harness.connect("ann", 256).await;
+    let history = r#"{"type":"join","room":"r","id":1}"#;
+    peer.write_all(&frame(0x81, history)).await.unwrap();
+    // The welcome and the reply fill the pipe; then the peer begins to read, just before it would be reset.
+    sleep(STALL_MAX + CLOSE_WAIT_MAX / 2).await;
+    assert!(!task.is_finished());
+    let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+    assert_eq!(closed(&mut socket).await, 4008, "after whole frames only");
+    drop(socket);
+    task.await.unwrap();
+    assert!(begun.elapsed() < STALL_MAX + CLOSE_WAIT_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_never_reads_again_is_let_go_after_the_close_wait() {
+    let harness = Harness::new().await;
+    let begun = Instant::now();
+    let (mut peer, task) = harness.connect("ann", 256).await;
+    peer.write_all(&frame(0x81, r#"{"type":"join","room":"r","id":1}"#)).await.unwrap();
+    task.await.unwrap();
+    let took = begun.elapsed();
+    assert!(took >= STALL_MAX + CLOSE_WAIT_MAX && took < STALL_MAX + 2 * CLOSE_WAIT_MAX, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_ping_is_closed_as_unresponsive() {
+    let harness = Harness::new().await;
+    let begun = Instant::now();
+    // A raw peer: tungstenite's would answer the pings.
+    let (mut peer, task) = harness.connect("ann", 1 << 20).await;
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).await.unwrap();
+    assert_eq!(bytes.windows(2).filter(|two| *two == [0x89, 0]).count(), usize::from(PINGS_MISSED_MAX));
+    assert!(bytes.windows(4).any(|four| four == [0x88, 14, 0x0f, 0xa9]), "code 4009");
+    assert_eq!(begun.elapsed().as_secs(), 3 * PING_PERIOD.as_secs());
+    drop(peer);
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_pings_stays() {
+    let harness = Harness::new().await;
+    let (mut socket, task) = harness.client("ann").await;
+    let hour = Duration::from_hours(1);
+    timeout(hour, async { while socket.next().await.is_some() {} })
+        .await
+        .expect_err("it is open after an hour");
+    assert!(!task.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_must_come_to_its_end() {
+    let harness = Harness::new().await;
+    let begun = Instant::now();
+    let (mut peer, _task) = harness.connect("ann", 1 << 20).await;
+    peer.write_all(&frame(0x01, "{")).await.unwrap();
+    let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+    assert_eq!(closed(&mut socket).await, 1008);
+    assert_eq!(begun.elapsed().as_secs(), MESSAGE_WAIT_MAX.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_fragments_do_not_go_on_for_ever() {
+    let harness = Harness::new().await;
+    let (peer, _task) = harness.connect("ann", 1 << 20).await;
+    let (reading, mut writing) = tokio::io::split(peer);
+    let flood = tokio::spawn(async move {
+        writing.write_all(&frame(0x01, "{")).await?;
+        for _ in 0..1_000_000 {
+            writing.write_all(&frame(0x00, "")).await?;
+        }
+        std::io::Result::Ok(writing)
+    });
+    let mut bytes = Vec::new();
+    let mut reading = reading;
+    reading.read_to_end(&mut bytes).await.unwrap();
+    assert!(bytes.ends_with(b"\x03\xf0policy"), "code 1008");
+    flood.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_pings_is_stopped_and_a_few_are_answered() {
+    let harness = Harness::new().await;
+    let (mut socket, _task) = harness.client("ann").await;
+    for _ in 0..100 {
+        socket.feed(Message::Ping("x".into())).await.unwrap();
+    }
+    socket.flush().await.unwrap();
+    while !matches!(socket.next().await.unwrap().unwrap(), Message::Pong(_)) {}
+    for _ in 0..1000 {
+        if socket.send(Message::Ping("x".into())).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(closed(&mut socket).await, 1008);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_just_goes_frees_everything_at_once() {
+    let harness = Harness::new().await;
+    let (mut peer, task) = harness.connect("ann", 1 << 20).await;
+    peer.write_all(&frame(0x81, r#"{"type":"join","room":"r","id":1}"#)).await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    peer.shutdown().await.unwrap();
+    timeout(Duration::from_millis(50), task).await.expect("it ends").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_answers_what_has_arrived_and_says_so() {
+    let harness = Harness::new().await;
+    let (mut socket, task) = harness.client("ann").await;
+    socket.feed(Message::text(r#"{"type":"join","room":"r","id":1}"#)).await.unwrap();
+    for id in 2..=200 {
+        let send = format!(r#"{{"type":"send","room":"r","id":{id},"text":"hello"}}"#);
+        socket.feed(Message::text(send)).await.unwrap();
+    }
+    socket.flush().await.unwrap();
+    let drain = harness.lifecycle.drain(Duration::from_secs(10));
+    let read = async {
+        let mut acks = 0;
+        loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Text(text) => acks += usize::from(text.contains(r#""type":"ack""#)),
+                Message::Close(frame) => return (acks, u16::from(frame.unwrap().code)),
+                _ => {}
+            }
+        }
+    };
+    let ((), ended) = tokio::join!(drain, read);
+    assert_eq!(ended, (199, 1001));
+    // The connection was spawned by the test, so the drain did not wait for it.
+    while socket.next().now_or_never().flatten().is_some() {}
+    drop(socket);
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_while_the_session_takes_nothing_comes_to_its_end() {
+    let harness = Harness::new().await;
+    let (peer, task) = harness.connect("ann", 4096).await;
+    let (mut reading, mut writing) = tokio::io::split(peer);
+    let flood = tokio::spawn(async move {
+        loop {
+            writing.write_all(&frame(0x81, r#"{"type":"ping","id":1}"#)).await?;
+        }
+        #[expect(unreachable_code, reason = "gives the block its type")]
+        std::io::Result::Ok(())
+    });
+    // Nothing is read, so the replies pile up to their bound.
+    sleep(Duration::from_secs(1)).await;
+    let drain = harness.lifecycle.drain(Duration::from_secs(10));
+    let read = async {
+        sleep(2 * ARRIVALS_WAIT_MAX).await;
+        let mut bytes = Vec::new();
+        // The flood may meet a reset.
+        let _ = reading.read_to_end(&mut bytes).await;
+        bytes
+    };
+    let ((), bytes) = tokio::join!(drain, read);
+    assert!(bytes.ends_with(b"\x03\xe9drain"), "code 1001");
+    flood.abort();
+    task.await.unwrap();
+}
+
+#[test]
+fn a_connection_adds_little_to_its_session() {
+    // Thousands are idle at a time. Most of this is tungstenite's, beside a read buffer of 4 KiB.
+    let own_bytes = size_of::<Connection<tokio::net::TcpStream>>() - size_of::<WireSession>();
+    assert!(own_bytes <= 768, "{own_bytes}");
+}

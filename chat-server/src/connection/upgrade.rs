@@ -1,0 +1,90 @@
+//! From a request to a connection.
+
+use axum::{
+    extract::{Request, State},
+    http::{StatusCode, header::ALLOW},
+    response::{IntoResponse, Response},
+};
+use chat_core::{Identity, protocol::Codec};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{
+    Connection, Settings,
+    handshake::{Handshake, upgrade_headers},
+    transport::{Opaque, Transport},
+};
+use crate::{Server, api::ApiError};
+
+/// Serves `/ws`.
+pub(crate) async fn open(State(server): State<Server>, request: Request) -> Response {
+    match accept(server, request).await {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            let status = refusal.status();
+            let mut answer = refusal.into_response();
+            match status {
+                StatusCode::UPGRADE_REQUIRED => answer.headers_mut().extend(upgrade_headers()),
+                StatusCode::METHOD_NOT_ALLOWED => {
+                    answer.headers_mut().insert(ALLOW, axum::http::HeaderValue::from_static("GET"));
+                }
+                _ => {}
+            }
+            answer
+        }
+    }
+}
+
+async fn accept(server: Server, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, _) = request.into_parts();
+    let handshake = Handshake::check(&parts)?;
+    server.origins().check(&parts.headers)?;
+    let who = server.authenticator().authenticate(&parts).await?;
+    if server.lifecycle().is_draining() {
+        return Err(ApiError::draining());
+    }
+    let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        return Err(ApiError::invalid(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded"));
+    };
+    let answer = (StatusCode::SWITCHING_PROTOCOLS, handshake.answer()).into_response();
+    let lifecycle = server.lifecycle().clone();
+    lifecycle.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => start(&server, upgraded, who, handshake.codec()).await,
+            Err(error) => tracing::debug!(%error, "a connection was lost before its upgrade"),
+        }
+    });
+    Ok(answer)
+}
+
+/// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
+async fn start(server: &Server, upgraded: Upgraded, who: Identity, codec: Codec) {
+    match into_tcp(upgraded) {
+        Ok((stream, part)) => start_over(server, stream, part, who, codec).await,
+        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), who, codec).await,
+    }
+}
+
+async fn start_over<S: Transport>(server: &Server, stream: S, part: Vec<u8>, who: Identity, codec: Codec) {
+    let session = server.engine().attach(who.clone(), codec);
+    let settings = Settings {
+        who,
+        message_bytes_max: server.engine().limits().frame_bytes,
+        lifecycle: server.lifecycle().clone(),
+    };
+    let connection = Connection::new(stream, part, session, settings).await;
+    server.lifecycle().spawn(connection);
+}
+
+/// The socket itself, and what was read from it already, where it is a plain TCP stream: as hyper has it, or wrapped
+/// once more by hyper-util, as `axum::serve` does.
+///
+/// The bytes are copied: hyper's would keep its whole read buffer, 8 KiB a connection.
+fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Vec<u8>), Upgraded> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.to_vec())),
+        Err(upgraded) => hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+            .map(|parts| (parts.io.into_inner(), parts.read_buf.to_vec())),
+    }
+}

@@ -1,0 +1,75 @@
+//! Every bound of the server in one place: its unit, why it is what it is, and what happens there.
+
+use std::time::Duration;
+
+/// Bytes of one request's head. Past it: 431. It holds any token of sense and stays far below what would hurt.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Header fields of one request. Past it: 431.
+pub const HEADERS_MAX: usize = 100;
+
+/// How long a request's head may take to arrive, and an idle connection to send its next one. Then it is closed.
+pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of one request's body. Past it: 413. The same as a frame on the socket.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// How long a request's body may take to arrive. Then: 408.
+pub const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Rooms or members of one page. A larger `limit` is capped.
+pub const LIST_PAGE_MAX: usize = 200;
+
+/// How long `/readyz` waits for the store. Then: 503.
+pub const READY_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes that one read takes from a socket. tungstenite zeroes them before each read and keeps them for each
+/// connection: its default of 128 KiB costs 137 kB a connection and 24 µs a wake.
+pub const READ_BYTES: usize = 4096;
+
+/// Bytes that the kernel keeps for a reader who does not read; it doubles the figure for its own books. Without a cap
+/// it grows to 4 MiB a slow reader.
+pub const SEND_BUFFER_BYTES: usize = 128 << 10;
+
+/// Bytes of pongs that wait for their place between two runs of frames. Past it tungstenite keeps the newest only.
+pub const CONTROL_BYTES_MAX: usize = 512;
+
+/// Messages that one connection is read in a row before its task lets others run.
+pub const MESSAGES_PER_TURN: usize = 64;
+
+/// Pings and pongs that a peer may send at once. Past it, and faster than [`CONTROL_FRAMES_PER_S`]: 1008.
+pub const CONTROL_FRAMES_BURST: u32 = 500;
+
+/// Pings and pongs that a peer may send a second.
+pub const CONTROL_FRAMES_PER_S: u32 = 50;
+
+/// A message may take so many times its largest size on the wire, in fragments with their headers. Past it: 1008.
+/// Without this bound, empty fragments could go on for ever.
+pub const FRAGMENTATION_MAX: usize = 4;
+
+/// How long a message that has begun may take to end. Then: 1008.
+pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long no byte may move to a reader for whom there is something. Then: 4008.
+pub const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// The time between two pings.
+pub const PING_PERIOD: Duration = Duration::from_secs(25);
+
+/// Pings in a row that a peer may leave unanswered while no byte moves either way. Then: 4009.
+pub const PINGS_MISSED_MAX: u8 = 2;
+
+/// How long a socket is kept after our close frame was queued. Then it is reset.
+pub const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a draining server goes on reading what had arrived, from a peer that never pauses.
+pub const ARRIVALS_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// How long a server that drains by itself waits for its connections and requests.
+pub const DRAIN_WAIT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The pause after the system refused a new connection, as it does where no descriptor is left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The time between two upkeeps of the metrics: samples of histograms pile up until then.
+pub const METRICS_UPKEEP_PERIOD: Duration = Duration::from_secs(5);

@@ -1,0 +1,153 @@
+//! Which web pages may talk to this server.
+
+use axum::http::{
+    HeaderMap, HeaderValue, StatusCode, Uri,
+    header::{HOST, ORIGIN},
+};
+
+use crate::api::ApiError;
+
+/// An origin as a browser sends it (RFC 6454): scheme, host and port.
+///
+/// ```
+/// use chat_server::Origin;
+/// let origin: Origin = "https://chat.example".parse()?;
+/// assert_eq!(origin, "https://chat.example:443".parse()?);
+/// assert_ne!(origin, "http://chat.example".parse()?);
+/// # Ok::<(), chat_server::InvalidOrigin>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: Scheme,
+    host: Box<str>,
+    port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Text that is no origin: one is `http://` or `https://`, a host and at most a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an origin is http:// or https://, a host and at most a port")]
+pub struct InvalidOrigin;
+
+impl Origin {
+    /// The origin of pages that this server itself serves, as the client named it in `Host`.
+    fn of_host(scheme: Scheme, host: &HeaderValue) -> Option<Self> {
+        Self::from_authority(scheme, host.to_str().ok()?)
+    }
+
+    fn from_authority(scheme: Scheme, authority: &str) -> Option<Self> {
+        let uri = Uri::try_from(authority).ok()?;
+        let authority =
+            uri.authority().filter(|found| found.as_str() == authority && !authority.contains('@'))?;
+        let port = match authority.port() {
+            Some(port) => port.as_u16(),
+            None if authority.as_str().ends_with(':') => return None,
+            None => scheme.default_port(),
+        };
+        Some(Self { scheme, host: authority.host().to_ascii_lowercase().into(), port })
+    }
+}
+
+impl std::str::FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let (scheme, authority) = match text.split_once("://") {
+            Some(("http", authority)) => (Scheme::Http, authority),
+            Some(("https", authority)) => (Scheme::Https, authority),
+            _ => return Err(InvalidOrigin),
+        };
+        Self::from_authority(scheme, authority).ok_or(InvalidOrigin)
+    }
+}
+
+/// The origins that may talk to a server: its own, and those it was told of.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Origins {
+    allowed: Vec<Origin>,
+}
+
+impl Origins {
+    pub(crate) fn allow(&mut self, origin: Origin) {
+        self.allowed.push(origin);
+    }
+
+    /// Checks where a request comes from. Other programs than browsers send no `Origin`, which is fine.
+    ///
+    /// # Errors
+    /// 400 for two origins, 403 for a foreign one, or one that cannot be read (`null` among them).
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let mut origins = headers.get_all(ORIGIN).into_iter();
+        let origin = match (origins.next(), origins.next()) {
+            (None, _) => return Ok(()),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid(StatusCode::BAD_REQUEST, "one Origin header at most"));
+            }
+            (Some(origin), None) => origin.to_str().ok().and_then(|text| text.parse::<Origin>().ok()),
+        };
+        let own = headers.get(HOST).and_then(|host| Origin::of_host(Scheme::Http, host));
+        match origin {
+            Some(origin) if own.as_ref() == Some(&origin) || self.allowed.contains(&origin) => Ok(()),
+            _ => Err(ApiError::forbidden("pages of this origin may not talk to this server")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(host: &'static str, origins: &[&'static str]) -> u16 {
+        let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
+        for origin in origins {
+            headers.append(ORIGIN, HeaderValue::from_static(origin));
+        }
+        let mut allowed = Origins::default();
+        allowed.allow("https://good.example".parse().unwrap());
+        allowed.check(&headers).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn the_whole_origin_is_compared() {
+        for good in [
+            "http://chat.test:8080",
+            "http://CHAT.test:8080",
+            "https://good.example",
+            "https://good.example:443",
+        ] {
+            assert_eq!(status("chat.test:8080", &[good]), 200, "{good}");
+        }
+        assert_eq!(status("chat.test:8080", &[]), 200);
+        assert_eq!(status("[::1]", &["http://[::1]:80"]), 200);
+        for foreign in [
+            "https://chat.test:8080",
+            "http://chat.test",
+            "http://chat.test:8081",
+            "http://chat.test:8080.evil.test",
+            "http://chat.test:8080@evil.test",
+            "http://evil.test/chat.test:8080",
+            "http://good.example",
+            "https://good.example.evil.test",
+            "null",
+            "",
+            "file://",
+        ] {
+            assert_eq!(status("chat.test:8080", &[foreign]), 403, "{foreign}");
+        }
+        assert_eq!(status("chat.test", &["http://chat.test", "http://chat.test"]), 400);
+    }
+}

@@ -1,0 +1,200 @@
+//! The server as a value: what its parts share, and how it is mounted, run and ended.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{Router, middleware::map_response, routing::any};
+use chat_core::Engine;
+use tokio::net::TcpListener;
+
+use crate::{
+    api,
+    auth::{Authenticator, NobodyAuth},
+    connection, headers, health,
+    lifecycle::Lifecycle,
+    limits::{DRAIN_WAIT_DEFAULT, METRICS_UPKEEP_PERIOD},
+    listen,
+    metrics::Metrics,
+    origin::{Origin, Origins},
+    web,
+};
+
+/// A chat server: an [`Engine`] on the network. A clone is the same server.
+///
+/// It runs by itself:
+///
+/// ```
+/// use chat_core::{Engine, store::MemoryStore};
+/// use chat_server::{OpenAuth, Server};
+/// use tokio::net::TcpListener;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let engine = Engine::builder(MemoryStore::new()).build().await?;
+/// let server = Server::builder(engine).authenticator(OpenAuth).build();
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let shutdown = async {}; // for example tokio::signal::ctrl_c()
+/// server.serve(listener, shutdown).await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Or as a part of another service, which then drains it before it ends:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use axum::Router;
+/// use chat_core::{Engine, store::MemoryStore};
+/// use chat_server::{OpenAuth, Server};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let engine = Engine::builder(MemoryStore::new()).build().await?;
+/// let chat = Server::builder(engine).authenticator(OpenAuth).build();
+/// let app: Router = Router::new().nest("/chat", chat.router()); // /chat/ws, /chat/api/v1/…
+/// // axum::serve(listener, app).with_graceful_shutdown(…), and then:
+/// chat.drain(Duration::from_secs(10)).await;
+/// # drop(app);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    authenticator: Arc<dyn Authenticator>,
+    origins: Origins,
+    metrics: Option<Metrics>,
+    drain_limit: Duration,
+    lifecycle: Lifecycle,
+}
+
+/// A [`Server`] to be: see [`Server::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct ServerBuilder(Shared);
+
+impl ServerBuilder {
+    /// Who tells who is asking. Without one, everybody is refused with 401.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.0.authenticator = Arc::new(authenticator);
+        self
+    }
+
+    /// Lets the pages of one more origin open the socket and call the API. Those of the server's own origin, which
+    /// is `http://` and the request's `Host`, always may.
+    ///
+    /// A server behind a proxy that speaks TLS must be told its public origin.
+    pub fn allow_origin(mut self, origin: Origin) -> Self {
+        self.0.origins.allow(origin);
+        self
+    }
+
+    /// What `/metrics` shows. Without it there is no such page.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.0.metrics = Some(metrics);
+        self
+    }
+
+    /// How long [`Server::serve`] waits at its end for connections and requests; 10 s unless set.
+    pub const fn drain_limit(mut self, limit: Duration) -> Self {
+        self.0.drain_limit = limit;
+        self
+    }
+
+    /// The server. Nothing runs yet.
+    pub fn build(self) -> Server {
+        Server(Arc::new(self.0))
+    }
+}
+
+impl Server {
+    /// Begins a server of `engine`. Ending the engine remains with the caller.
+    pub fn builder(engine: Engine) -> ServerBuilder {
+        ServerBuilder(Shared {
+            engine,
+            authenticator: Arc::new(NobodyAuth),
+            origins: Origins::default(),
+            metrics: None,
+            drain_limit: DRAIN_WAIT_DEFAULT,
+            lifecycle: Lifecycle::default(),
+        })
+    }
+
+    /// The socket at `/ws` and the API under `/api/v1`, to be nested in a service's own router.
+    ///
+    /// The service must speak HTTP/1.1 to it. Sockets outlive the requests that opened them, and the service's own
+    /// shutdown does not see them: [`drain`](Self::drain) does.
+    pub fn router(&self) -> Router {
+        self.routes().layer(map_response(headers::secure)).with_state(self.clone())
+    }
+
+    /// What [`serve`](Self::serve) serves: the [`router`](Self::router), the web page at `/`, `/healthz`, `/readyz`
+    /// and `/metrics`.
+    ///
+    /// `/metrics` answers peers on this machine only, so it needs to be told the peer: with
+    /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
+    pub fn app(&self) -> Router {
+        let routes = self.routes().merge(health::routes()).merge(web::routes());
+        routes
+            .fallback(async || api::ApiError::not_found())
+            .layer(map_response(headers::secure))
+            .with_state(self.clone())
+    }
+
+    fn routes(&self) -> Router<Self> {
+        Router::new().route("/ws", any(connection::upgrade::open)).nest("/api/v1", api::routes(self))
+    }
+
+    /// Serves until `shutdown` is ready, then drains: no new connection is taken, every command that has arrived is
+    /// answered, requests end, sockets are closed with 1001.
+    ///
+    /// # Cancel safety
+    /// Dropping it stops accepting; connections that are open go on.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        if let Some(metrics) = self.0.metrics.clone() {
+            self.lifecycle().spawn(keep_up(metrics, self.lifecycle().clone()));
+        }
+        listen::accept(listener, self.app(), self.lifecycle(), shutdown).await;
+        self.drain(self.0.drain_limit).await;
+    }
+
+    /// Closes all sockets, within `limit`: every command that has arrived is answered first, and each is closed with
+    /// 1001. From now on no socket is opened, and `/readyz` says 503. A second drain waits for the first.
+    ///
+    /// # Cancel safety
+    /// Dropping it does not stop the drain.
+    pub async fn drain(&self, limit: Duration) {
+        self.lifecycle().drain(limit).await;
+    }
+
+    /// The engine behind the server.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn authenticator(&self) -> &dyn Authenticator {
+        &*self.0.authenticator
+    }
+
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    pub(crate) fn metrics(&self) -> Option<&Metrics> {
+        self.0.metrics.as_ref()
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
+    }
+}
+
+async fn keep_up(metrics: Metrics, lifecycle: Lifecycle) {
+    let mut drain = std::pin::pin!(lifecycle.drain_begins());
+    while tokio::time::timeout(METRICS_UPKEEP_PERIOD, &mut drain).await.is_err() {
+        metrics.upkeep();
+    }
+}

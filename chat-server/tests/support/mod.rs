@@ -1,0 +1,286 @@
+//! A server in the test's own process, and clients of it that may misbehave.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::net::SocketAddr;
+
+use chat_core::{Engine, MissingRooms, policy::Policy, store::MemoryStore};
+use chat_server::{OpenAuth, Server};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest, protocol::CloseFrame},
+};
+
+/// A running server over an empty store.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
+    shutdown: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(chat_core::policy::AllowAll).await
+    }
+
+    pub(crate) async fn start_with(policy: impl Policy) -> Self {
+        let engine = Engine::builder(MemoryStore::new())
+            .policy(policy)
+            .missing_rooms(MissingRooms::Create { rooms_max: 100 })
+            .build();
+        let server = Server::builder(engine.await.unwrap()).authenticator(OpenAuth).build();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let running = server.clone();
+        let running = tokio::spawn(async move {
+            let asked = async {
+                let _ = asked.await;
+            };
+            running.serve(listener, asked).await;
+        });
+        Self { address, server, shutdown: Some(shutdown), running }
+    }
+
+    /// Begins the drain, as SIGTERM would.
+    pub(crate) fn begin_drain(&mut self) {
+        self.shutdown.take().unwrap().send(()).unwrap();
+    }
+
+    pub(crate) async fn ended(self) {
+        self.running.await.unwrap();
+    }
+
+    pub(crate) async fn connect(&self, user: &str) -> Client<TcpStream> {
+        Client::connect(self.address, user, None).await
+    }
+
+    pub(crate) async fn http(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        let head = body.as_ref().map_or(String::new(), |body| {
+            format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
+        });
+        self.raw_http(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{head}\r\n{}",
+            self.address,
+            body.unwrap_or_default()
+        ))
+        .await
+    }
+
+    /// Sends these bytes and reads one answer, or as much as comes.
+    pub(crate) async fn raw_http(&self, request: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // A server may refuse before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        Answer::read(&mut stream).await
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) async fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        let body_at = loop {
+            if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                break bytes.len();
+            }
+        };
+        let head = String::from_utf8(bytes[..body_at].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+        let answer = Self { status, head, body: String::new() };
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        while bytes.len() < body_at + length && stream.read_buf(&mut bytes).await.unwrap_or(0) > 0 {}
+        Self { body: String::from_utf8(bytes[body_at..].to_vec()).unwrap(), ..answer }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// The error's code, of an answer that must have one.
+    pub(crate) fn error(&self) -> (u16, String) {
+        (self.status, self.json()["error"]["code"].as_str().unwrap().to_owned())
+    }
+}
+
+/// A client that speaks WebSocket as it should.
+pub(crate) struct Client<S> {
+    pub(crate) socket: WebSocketStream<S>,
+    next_id: u64,
+}
+
+impl Client<TcpStream> {
+    pub(crate) async fn connect(address: SocketAddr, user: &str, subprotocol: Option<&str>) -> Self {
+        Self::connect_over(TcpStream::connect(address).await.unwrap(), user, subprotocol).await
+    }
+
+    pub(crate) async fn connect_over(stream: TcpStream, user: &str, subprotocol: Option<&str>) -> Self {
+        let address = stream.peer_addr().unwrap();
+        let mut request = format!("ws://{address}/ws?user={user}").into_client_request().unwrap();
+        if let Some(subprotocol) = subprotocol {
+            request.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+        }
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        Self::of(socket)
+    }
+}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
+    pub(crate) const fn of(socket: WebSocketStream<S>) -> Self {
+        Self { socket, next_id: 1 }
+    }
+
+    /// The next text frame as JSON.
+    pub(crate) async fn next(&mut self) -> Value {
+        loop {
+            match self.socket.next().await.expect("the connection is open").unwrap() {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Sends a command under a new id, which is returned.
+    pub(crate) async fn command(&mut self, mut command: Value) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        command["id"] = json!(id);
+        self.socket.send(Message::text(command.to_string())).await.unwrap();
+        id
+    }
+
+    /// Sends a command and reads until its reply.
+    pub(crate) async fn call(&mut self, command: Value) -> Value {
+        let id = self.command(command).await;
+        loop {
+            let frame = self.next().await;
+            if frame["id"] == json!(id) {
+                return frame;
+            }
+        }
+    }
+
+    pub(crate) async fn join(&mut self, room: &str) -> Value {
+        self.call(json!({ "type": "join", "room": room })).await
+    }
+
+    /// Reads on to the close frame.
+    pub(crate) async fn closed(&mut self) -> CloseFrame {
+        loop {
+            let message = self.socket.next().await.expect("a close frame comes before the end");
+            if let Message::Close(frame) = message.unwrap() {
+                return frame.expect("it has a code");
+            }
+        }
+    }
+}
+
+/// A client that writes whatever bytes it likes on an upgraded connection.
+pub(crate) struct RawClient(pub(crate) TcpStream);
+
+impl RawClient {
+    pub(crate) async fn connect(address: SocketAddr, user: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(upgrade_request(address, user).as_bytes()).await.unwrap();
+        let answer = Answer::read_head_only(&mut stream).await;
+        assert_eq!(answer.status, 101, "{}", answer.head);
+        Self(stream)
+    }
+
+    /// Reads unmasked frames up to a close frame: its code. `None` where the connection ends without one.
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
+        while let Some((opcode, payload)) = self.frame().await {
+            if opcode == 8 {
+                return payload.first_chunk().copied().map(u16::from_be_bytes);
+            }
+        }
+        None
+    }
+
+    /// The next frame's opcode and payload.
+    pub(crate) async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let [first, second] = self.bytes().await?;
+        assert_eq!(first & 0x70, 0, "no extension was agreed on");
+        let length = match second {
+            127 => u64::from_be_bytes(self.bytes().await?),
+            126 => u16::from_be_bytes(self.bytes().await?).into(),
+            length => length.into(),
+        };
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some((first & 0b1111, payload))
+    }
+
+    async fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.0.read_exact(&mut bytes).await.ok()?;
+        Some(bytes)
+    }
+}
+
+impl Answer {
+    /// Reads no byte beyond the head: what follows may be frames.
+    pub(crate) async fn read_head_only(stream: &mut TcpStream) -> Self {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("an answer"));
+        }
+        let head = String::from_utf8(head).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head, body: String::new() }
+    }
+}
+
+/// The request of a well-behaved client.
+pub(crate) fn upgrade_request(address: SocketAddr, user: &str) -> String {
+    format!(
+        "GET /ws?user={user} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A frame as a client sends it, masked with zeroes: `first` is its first byte.
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u16::try_from(payload.len()) {
+        Ok(short @ 0..=125) => frame.push(0x80 | u8::try_from(short).unwrap()),
+        Ok(length) => {
+            frame.push(0xfe);
+            frame.extend(length.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(0xff);
+            frame.extend((payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}

@@ -1,0 +1,95 @@
+// A person at a browser: the page as somebody uses it.
+
+import { existsSync } from "node:fs";
+
+import { chromium } from "playwright-core";
+
+const CHROMIUM = process.env.CHAT_CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const WAIT_MS = 15_000;
+
+export async function launch() {
+  if (!existsSync(CHROMIUM)) throw new Error(`there is no browser at ${CHROMIUM}`);
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+}
+
+export class Person {
+  /** What the browser complained of. */
+  complaints = [];
+
+  /** Opens the page in a context of its own, as `user` in `room`. */
+  static async enter(browser, url, user, room, options = {}) {
+    const person = new Person();
+    const context = await browser.newContext({ viewport: { width: 1000, height: 720 }, ...options });
+    context.setDefaultTimeout(WAIT_MS);
+    person.page = await context.newPage();
+    person.page.on("console", (message) => person.#heard(message));
+    person.page.on("pageerror", (error) => person.complaints.push(String(error)));
+    person.response = await person.page.goto(`${url}/`);
+    await person.page.getByLabel("Your name", { exact: true }).fill(user);
+    await person.page.getByLabel("Room", { exact: true }).fill(room);
+    await person.page.getByRole("button", { name: "Join" }).click();
+    await person.isConnected();
+    return person;
+  }
+
+  #heard(message) {
+    const isComplaint = ["error", "warning"].includes(message.type());
+    if (isComplaint) this.complaints.push(message.text());
+  }
+
+  async isConnected() {
+    await this.page.locator("html[data-connection='joined']").waitFor();
+  }
+
+  async isDisconnected() {
+    await this.page.locator("html:not([data-connection='joined'])").waitFor();
+  }
+
+  async say(text) {
+    await this.write(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  async write(text) {
+    await this.page.getByLabel("Message", { exact: true }).fill(text);
+  }
+
+  /** Writes letter by letter, as people do. */
+  async type(text) {
+    await this.page.getByLabel("Message", { exact: true }).pressSequentially(text, { delay: 150 });
+  }
+
+  /** The row of the message with this text, once it is there and kept. */
+  row(text) {
+    return this.page.locator("#log > li").filter({ has: this.page.getByText(text, { exact: true }) });
+  }
+
+  async sees(text) {
+    await this.row(text).first().waitFor();
+  }
+
+  /** Presses a button of the message with this text. */
+  async press(text, button) {
+    await this.row(text).hover();
+    await this.row(text).getByRole("button", { name: button, exact: true }).click();
+  }
+
+  /** All texts in the timeline, in order. */
+  texts() {
+    return this.page.locator("#log .text").allTextContents();
+  }
+
+  /** The numbers of all rows, in order. */
+  seqs() {
+    return this.page.$$eval("#log > li", (rows) => rows.map((row) => Number(row.dataset.seq)));
+  }
+}

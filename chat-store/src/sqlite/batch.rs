@@ -1,0 +1,296 @@
+//! Appends: facts for the rules, and what follows from an accepted event.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use chat_core::{
+    ids::{RoomNo, Seq, Timestamp, UserId},
+    protocol::{Event, EventBody, Json, MemberChange, RoomPatch},
+    rights::{Authority, Role, Standing, Visibility, role_in_room},
+    store::{
+        Append, Outcomes,
+        judge::{Facts, MessageFacts, ReactionFacts, RoomFacts, Verdict, judge, news},
+    },
+};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
+
+use super::{
+    events::Insert,
+    people::{self, Person},
+    rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user, visibility_str},
+};
+
+/// Judges a batch, and writes what is accepted.
+pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
+    let mut batch = Batch::new(tx)?;
+    let outcomes = items.iter().map(|item| {
+        let verdict = judge(&mut batch, item)?;
+        if let Verdict::Accept(event) = &verdict {
+            batch.write(item.room, event)?;
+        }
+        Ok(verdict.into_outcome(item.room))
+    });
+    let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;
+    batch.finish()?;
+    Ok(outcomes)
+}
+
+/// The open transaction of a batch. Rooms and standings that it has seen stay at hand, as its own events change them;
+/// a room's new `last_seq` is written once, at the end.
+pub(super) struct Batch<'t> {
+    tx: &'t Transaction<'t>,
+    insert: Insert<'t>,
+    key: CachedStatement<'t>,
+    rooms: BTreeMap<RoomNo, Option<Room>>,
+    people: BTreeMap<(RoomNo, UserId), Option<Person>>,
+}
+
+struct Room {
+    facts: RoomFacts,
+    private_seq: Option<Seq>,
+    /// `last_seq` as the table has it.
+    written_seq: Seq,
+}
+
+impl<'t> Batch<'t> {
+    pub(super) fn new(tx: &'t Transaction<'t>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            tx,
+            insert: Insert::new(tx)?,
+            key: tx
+                .prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")?,
+            rooms: BTreeMap::new(),
+            people: BTreeMap::new(),
+        })
+    }
+
+    /// Writes down what the batch has only in memory. Without it nothing of the batch may be committed.
+    pub(super) fn finish(self) -> rusqlite::Result<()> {
+        let mut update = self.tx.prepare_cached("UPDATE rooms SET last_seq = ?2 WHERE no = ?1")?;
+        for (no, room) in self.rooms {
+            if let Some(room) = room.filter(|room| room.facts.last_seq != room.written_seq) {
+                update.execute((sql(no.0), sql(room.facts.last_seq.0)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an accepted event, and what follows from it.
+    pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<()> {
+        let body = self.insert.write(no, event)?;
+        match &event.body {
+            EventBody::Edited { target, .. } => self.edit(no, *target, body, event)?,
+            EventBody::Deleted { target } => self.delete(no, *target)?,
+            EventBody::Reaction { target, emoji, remove } => {
+                self.execute(
+                    "INSERT OR REPLACE INTO reactions (room, target, emoji, user, seq, at, removed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    params![
+                        sql(no.0),
+                        sql(target.0),
+                        emoji,
+                        event.from.as_str(),
+                        sql(event.seq.0),
+                        event.at.0,
+                        remove
+                    ],
+                )?;
+            }
+            EventBody::Member { user, change } => self.change_standing(no, user, *change, event.seq)?,
+            EventBody::Room(patch) => self.patch(no, patch, event.seq)?,
+            _ => {}
+        }
+        if let Some(room) = self.room_mut(no)? {
+            room.facts.last_seq = event.seq;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, statement: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+        self.tx.prepare_cached(statement)?.execute(params).map(drop)
+    }
+
+    /// The message shows the text of its newest `edited` event; its own goes.
+    fn edit(&self, no: RoomNo, target: Seq, body: Option<i64>, event: &Event) -> rusqlite::Result<()> {
+        self.execute(
+            "UPDATE bodies SET text = NULL WHERE id = (SELECT body FROM events WHERE room = ?1 AND seq = ?2)",
+            (sql(no.0), sql(target.0)),
+        )?;
+        self.execute(
+            "UPDATE events SET edited_body = ?3, edited_seq = ?4, edited_at = ?5 WHERE room = ?1 AND seq = ?2",
+            (sql(no.0), sql(target.0), body, sql(event.seq.0), event.at.0),
+        )
+    }
+
+    /// Takes the texts away in place: with `secure_delete` SQLite overwrites them.
+    fn delete(&self, no: RoomNo, target: Seq) -> rusqlite::Result<()> {
+        for statement in [
+            "UPDATE bodies SET text = NULL, meta = NULL
+             WHERE id IN (
+                SELECT body FROM events WHERE room = ?1 AND seq = ?2
+                UNION ALL
+                SELECT body FROM events WHERE room = ?1 AND kind = 2 AND target = ?2
+             )",
+            "UPDATE events SET deleted = 1 WHERE room = ?1 AND seq = ?2",
+            "DELETE FROM reactions WHERE room = ?1 AND target = ?2",
+        ] {
+            self.execute(statement, (sql(no.0), sql(target.0)))?;
+        }
+        Ok(())
+    }
+
+    fn change_standing(
+        &mut self,
+        no: RoomNo,
+        user: &UserId,
+        change: MemberChange,
+        seq: Seq,
+    ) -> rusqlite::Result<()> {
+        let before = self.person(no, user)?;
+        let Some(room) = self.room_mut(no)? else { return Ok(()) };
+        let standing = match change {
+            MemberChange::Added(role) | MemberChange::Role(role) => Standing::Member(role),
+            MemberChange::Removed => Standing::Outsider,
+            MemberChange::Banned => Standing::Banned,
+        };
+        let reads =
+            |standing| role_in_room(room.facts.visibility, standing, Authority::User(Role::Member)).is_some();
+        let could_read = reads(before.map(|before| before.standing).unwrap_or_default());
+        let lost =
+            if could_read && !reads(standing) { Some(seq) } else { people::lost(before, room.private_seq) };
+        let person = Person { standing, seq, lost };
+        people::save(self.tx, no, user, person)?;
+        self.people.insert((no, user.clone()), Some(person));
+        Ok(())
+    }
+
+    fn patch(&mut self, no: RoomNo, patch: &RoomPatch, seq: Seq) -> rusqlite::Result<()> {
+        let Some(room) = self.room_mut(no)? else { return Ok(()) };
+        let visibility = patch.visibility.unwrap_or(room.facts.visibility);
+        if (room.facts.visibility, visibility) == (Visibility::Public, Visibility::Private) {
+            room.private_seq = Some(seq);
+        }
+        room.facts.visibility = visibility;
+        room.facts.version += 1;
+        let private_seq = room.private_seq.map(|seq| sql(seq.0));
+        let values = params![
+            sql(no.0),
+            sql(seq.0),
+            patch.name.as_deref(),
+            patch.topic.as_deref(),
+            patch.visibility.map(visibility_str),
+            patch.state.as_ref().map(Json::as_str),
+        ];
+        self.execute(
+            "INSERT INTO room_changes (room, seq, name, topic, visibility, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            values,
+        )?;
+        self.execute(
+            "UPDATE rooms SET version = version + 1, name = coalesce(?2, name), topic = coalesce(?3, topic),
+                visibility = coalesce(?4, visibility), state = coalesce(?5, state), private_seq = ?6
+             WHERE no = ?1",
+            params![
+                sql(no.0),
+                patch.name.as_deref(),
+                patch.topic.as_deref(),
+                patch.visibility.map(visibility_str),
+                patch.state.as_ref().map(Json::as_str),
+                private_seq,
+            ],
+        )
+    }
+
+    fn room_mut(&mut self, no: RoomNo) -> rusqlite::Result<Option<&mut Room>> {
+        let slot = match self.rooms.entry(no) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(read_room(self.tx, no)?),
+        };
+        Ok(slot.as_mut())
+    }
+
+    fn person(&mut self, no: RoomNo, user: &UserId) -> rusqlite::Result<Option<Person>> {
+        match self.people.entry((no, user.clone())) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(unknown) => Ok(*unknown.insert(people::read(self.tx, no, user)?)),
+        }
+    }
+}
+
+fn read_room(tx: &Transaction<'_>, no: RoomNo) -> rusqlite::Result<Option<Room>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, visibility, version, first_seq, last_seq, private_seq FROM rooms WHERE no = ?1",
+    )?;
+    let room = statement.query_row([sql(no.0)], |row| {
+        let facts = room_facts(row)?;
+        Ok(Room { written_seq: facts.last_seq, private_seq: maybe_seq(row, 5)?, facts })
+    });
+    room.optional()
+}
+
+impl Facts for Batch<'_> {
+    type Error = rusqlite::Error;
+
+    fn room(&mut self, room: RoomNo) -> rusqlite::Result<Option<RoomFacts>> {
+        Ok(self.room_mut(room)?.map(|room| room.facts.clone()))
+    }
+
+    fn standing(&mut self, room: RoomNo, user: &UserId) -> rusqlite::Result<Standing> {
+        Ok(self.person(room, user)?.map(|person| person.standing).unwrap_or_default())
+    }
+
+    fn key(
+        &mut self,
+        room: RoomNo,
+        author: &UserId,
+        key: &str,
+    ) -> rusqlite::Result<Option<(Seq, Timestamp)>> {
+        let first = |row: &rusqlite::Row<'_>| Ok((seq(row, 0)?, timestamp(row, 1)?));
+        self.key.query_row((sql(room.0), author.as_str(), key), first).optional()
+    }
+
+    fn message(&mut self, room: RoomNo, seq: Seq) -> rusqlite::Result<Option<MessageFacts>> {
+        let mut statement = self.tx.prepare_cached(
+            "SELECT author, at, coalesce(edited.text, own.text), edited_seq, edited_at
+             FROM events
+             LEFT JOIN bodies AS own ON own.id = body
+             LEFT JOIN bodies AS edited ON edited.id = edited_body
+             WHERE room = ?1 AND seq = ?2 AND kind = 1",
+        )?;
+        let message = statement.query_row((sql(room.0), sql(seq.0)), |row| {
+            let edited_at: Option<i64> = row.get(4)?;
+            Ok(MessageFacts {
+                author: user(row, 0)?,
+                at: timestamp(row, 1)?,
+                text: row.get(2)?,
+                edited: maybe_seq(row, 3)?.zip(edited_at.map(Timestamp)),
+            })
+        });
+        message.optional()
+    }
+
+    fn reaction(
+        &mut self,
+        room: RoomNo,
+        target: Seq,
+        user: &UserId,
+        emoji: &str,
+    ) -> rusqlite::Result<Option<ReactionFacts>> {
+        let mut statement = self.tx.prepare_cached(
+            "SELECT seq, at, removed FROM reactions WHERE room = ?1 AND target = ?2 AND emoji = ?3 AND user = ?4",
+        )?;
+        let reaction = statement.query_row((sql(room.0), sql(target.0), emoji, user.as_str()), |row| {
+            Ok(ReactionFacts { seq: seq(row, 0)?, at: timestamp(row, 1)?, removed: row.get(2)? })
+        });
+        reaction.optional()
+    }
+
+    fn news(&mut self, room: RoomNo, patch: &RoomPatch) -> rusqlite::Result<RoomPatch> {
+        let mut statement = self.tx.prepare_cached(ROOM_BY_NO)?;
+        let today = statement.query_row([sql(room.0)], room_record).optional()?.map(|room| RoomPatch {
+            name: Some(room.name),
+            topic: Some(room.topic),
+            visibility: Some(room.visibility),
+            state: room.state,
+        });
+        Ok(news(patch, &today.unwrap_or_default()))
+    }
+}

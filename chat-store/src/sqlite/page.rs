@@ -1,0 +1,157 @@
+//! Pages of a timeline.
+
+use chat_core::{
+    ids::{RoomNo, Seq, UserId},
+    protocol::{Event, EventBody, EventKind, HistoryFrom, Reactions, RoomPatch},
+    rights::{Actor, role_in_room},
+    store::{NoPage, Page, PageQuery, judge::RoomFacts},
+};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
+
+use super::{
+    events::{self, select_events},
+    people,
+    rows::{json, maybe, maybe_seq, number, parse_visibility, room_facts, seq, sql, sql_len},
+};
+
+/// Reads a page; the transaction is what makes it one moment.
+pub(super) fn page(tx: &Transaction<'_>, query: &PageQuery) -> rusqlite::Result<Result<Page, NoPage>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, visibility, version, first_seq, last_seq, private_seq FROM rooms WHERE no = ?1",
+    )?;
+    let room = statement.query_row([sql(query.room.0)], |row| Ok((room_facts(row)?, maybe_seq(row, 5)?)));
+    let Some((room, private_seq)) = room.optional()? else { return Ok(Err(NoPage::Gone)) };
+    let end = match &query.reader {
+        Some(reader) => match right_ends(tx, query.room, &room, private_seq, reader)? {
+            Ok(end) => end,
+            Err(none) => return Ok(Err(none)),
+        },
+        None => None,
+    };
+    let (mut events, more) = cut(tx, query, &room, end)?;
+    if let Some(reader) = &query.reader {
+        add_reactions(tx, query.room, &mut events, &reader.user)?;
+    }
+    Ok(Ok(Page { events, more, first_seq: room.first_seq, last_seq: room.last_seq, end }))
+}
+
+/// Where the reader's right ended; `None` where it has not.
+fn right_ends(
+    tx: &Transaction<'_>,
+    no: RoomNo,
+    room: &RoomFacts,
+    private_seq: Option<Seq>,
+    reader: &Actor,
+) -> rusqlite::Result<Result<Option<Seq>, NoPage>> {
+    let person = people::read(tx, no, &reader.user)?;
+    let standing = person.map(|person| person.standing).unwrap_or_default();
+    Ok(match role_in_room(room.visibility, standing, reader.authority) {
+        Some(_) => Ok(None),
+        None => people::lost(person, private_seq).map(Some).ok_or(NoPage::Unreadable),
+    })
+}
+
+/// `?4` has one bit for each kind that is wanted.
+const UPWARDS: &str =
+    select_events!("WHERE room = ?1 AND seq > ?2 AND seq < ?3 AND (?4 >> kind) & 1 ORDER BY seq LIMIT ?5");
+const DOWNWARDS: &str = select_events!(
+    "WHERE room = ?1 AND seq > ?2 AND seq < ?3 AND (?4 >> kind) & 1 ORDER BY seq DESC LIMIT ?5"
+);
+
+/// The events that fit into the page, oldest first, and whether another one would follow.
+fn cut(
+    tx: &Transaction<'_>,
+    query: &PageQuery,
+    room: &RoomFacts,
+    end: Option<Seq>,
+) -> rusqlite::Result<(Vec<Event>, bool)> {
+    let past = end.unwrap_or(room.last_seq).next();
+    let (statement, after, before) = match query.from {
+        HistoryFrom::After(seq) => (UPWARDS, seq, past),
+        HistoryFrom::Before(seq) => (DOWNWARDS, Seq::ZERO, seq.min(past)),
+        HistoryFrom::Newest => (DOWNWARDS, Seq::ZERO, past),
+    };
+    let limit = query.limit.saturating_add(1);
+    let mut rows = tx.prepare_cached(statement)?;
+    let mut rows = rows.query(params![
+        sql(query.room.0),
+        sql(after.0),
+        sql(before.0),
+        kinds_mask(&query.kinds),
+        sql_len(limit)
+    ])?;
+    let (mut events, mut more, mut bytes) = (Vec::new(), false, 0);
+    while let Some(row) = rows.next()? {
+        let mut event = events::read(row, &room.id)?;
+        if let EventBody::Room(patch) = &mut event.body {
+            *patch = room_change(tx, query.room, event.seq)?;
+        }
+        bytes += weight_bytes(&event.body);
+        if events.len() >= query.limit || (bytes > query.bytes && !events.is_empty()) {
+            more = true;
+            break;
+        }
+        events.push(event);
+    }
+    if statement == DOWNWARDS {
+        events.reverse();
+    }
+    Ok((events, more))
+}
+
+fn kinds_mask(kinds: &[EventKind]) -> i64 {
+    let kinds = if kinds.is_empty() { &EventKind::ALL[..] } else { kinds };
+    kinds.iter().fold(0, |mask, kind| mask | 1 << kind.number())
+}
+
+/// What an event counts against [`PageQuery::bytes`].
+fn weight_bytes(body: &EventBody) -> usize {
+    let (text, json) = match body {
+        EventBody::Message(message) => (message.text.as_deref(), message.meta.as_ref()),
+        EventBody::Edited { text, .. } => (text.as_deref(), None),
+        EventBody::Room(patch) => (None, patch.state.as_ref()),
+        _ => (None, None),
+    };
+    text.map_or(0, str::len) + json.map_or(0, |json| json.as_str().len())
+}
+
+fn room_change(tx: &Transaction<'_>, room: RoomNo, seq: Seq) -> rusqlite::Result<RoomPatch> {
+    let mut statement = tx.prepare_cached(
+        "SELECT name, topic, visibility, state FROM room_changes WHERE room = ?1 AND seq = ?2",
+    )?;
+    statement.query_row((sql(room.0), sql(seq.0)), |row| {
+        Ok(RoomPatch {
+            name: row.get(0)?,
+            topic: row.get(1)?,
+            visibility: maybe(row, 2, parse_visibility)?,
+            state: maybe(row, 3, json)?,
+        })
+    })
+}
+
+/// In order of the primary key, so that nothing is sorted; text compares by its bytes.
+const REACTIONS: &str = "
+    SELECT target, emoji, count(*), max(user = ?4) FROM reactions
+    WHERE room = ?1 AND target BETWEEN ?2 AND ?3 AND NOT removed
+    GROUP BY target, emoji ORDER BY target, emoji";
+
+fn add_reactions(
+    tx: &Transaction<'_>,
+    room: RoomNo,
+    events: &mut [Event],
+    reader: &UserId,
+) -> rusqlite::Result<()> {
+    let is_message = |event: &&mut Event| matches!(event.body, EventBody::Message(_));
+    let mut messages: Vec<_> = events.iter_mut().filter(is_message).collect();
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
+    let (first, last) = (first.seq, last.seq);
+    let mut statement: CachedStatement<'_> = tx.prepare_cached(REACTIONS)?;
+    let mut rows = statement.query((sql(room.0), sql(first.0), sql(last.0), reader.as_str()))?;
+    while let Some(row) = rows.next()? {
+        let target = seq(row, 0)?;
+        let Ok(index) = messages.binary_search_by_key(&target, |event| event.seq) else { continue };
+        let EventBody::Message(message) = &mut messages[index].body else { continue };
+        message.reactions.push(Reactions { emoji: row.get(1)?, count: number(row, 2)?, me: row.get(3)? });
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Opening a database again after a failure, and making sure of what it holds.
+//!
+//! After a failed fsync nobody knows which pages reached the disk. Linux reports the failure once, marks the pages
+//! clean, and answers the next fsync with success though nothing was written (Rebello et al., "Can Applications Recover
+//! from fsync Failures?", USENIX ATC 2020; "fsyncgate"). Asking again is therefore a lie. What was lost can be
+//!
+//! - frames of the log: those of the failed commit, and under [`Synchronous::Normal`](super::Synchronous::Normal)
+//!   those of commits before it. Read back from the page cache they look whole;
+//! - pages of the database file, from a checkpoint. SQLite's shared memory may count their frames as copied already
+//!   (a checkpoint that stops short of the log's end counts without an fsync), and would then throw away the log with
+//!   the only good copy.
+//!
+//! So: every connection is closed **without** the checkpoint that SQLite makes when the last one closes, which forgets
+//! the shared memory and its count; the database is opened anew; and all frames of the log are written into the database
+//! file once more and fsynced there (`wal_checkpoint(TRUNCATE)`). A page that is written again is dirty again, so that
+//! this fsync says the truth. If it fails too, all begins anew after a pause. Then the file is checked, and the rooms
+//! against their events, before anybody is answered.
+//!
+//! The failed commit itself may turn out to have happened or not: its sender was told that nobody knows.
+
+use rusqlite::Connection;
+
+use super::{
+    checkpoint::{Mode, checkpoint},
+    open::{self, quick_check},
+    shared::Shared,
+};
+
+/// Why a database is not yet used again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsound {
+    /// It cannot be opened, or cannot be made durable.
+    #[error("the database cannot be opened again")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Somebody holds a part of the log.
+    #[error("another program reads the database and keeps its log from being written back")]
+    Held,
+    /// It does not hold what it should.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Opens the writer's connection anew, with everything in the database file and on the disk.
+pub(super) fn reopen(shared: &Shared) -> Result<Connection, Unsound> {
+    let conn = open::writer(&shared.path, &shared.options)?;
+    settle(&conn)?;
+    quick_check(&conn)?.map_err(Unsound::Damaged)?;
+    check_ends(&conn)?;
+    Ok(conn)
+}
+
+/// Makes durable whatever the log holds. At a start, too: a process that was killed between a write and its fsync leaves
+/// frames that look committed, and that a power loss could still take back after somebody has seen them.
+pub(super) fn settle(conn: &Connection) -> Result<(), Unsound> {
+    let done = checkpoint(conn, Mode::Truncate)?;
+    // A foreign reader can keep the log from being cut; what counts is that all of it was copied.
+    if done.busy && (done.pages < 0 || done.copied != done.pages) {
+        return Err(Unsound::Held);
+    }
+    Ok(())
+}
+
+/// Holds the rooms' newest numbers against the newest events there are.
+fn check_ends(conn: &Connection) -> Result<(), Unsound> {
+    let mut wrong = conn.prepare(
+        "SELECT no FROM rooms
+         WHERE last_seq <> coalesce((SELECT max(seq) FROM events WHERE room = no), first_seq - 1)
+         LIMIT 1",
+    )?;
+    match wrong.query([])?.next()? {
+        Some(row) => Err(Unsound::Damaged(format!("room {} lacks events", row.get::<_, i64>(0)?))),
+        None => Ok(()),
+    }
+}
