@@ -34,7 +34,7 @@ impl Doorbell {
     ///
     /// # Cancel safety
     /// A ring that no look has taken is kept.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.take() {
             return Poll::Ready(());
         }

@@ -148,10 +148,7 @@ impl Hub {
             self.commit_bell.ring();
         }
         drop(committer);
-        taken.map_err(|(_, error)| {
-            self.metrics.send_failed(error.code);
-            error
-        })
+        taken.inspect_err(|error| self.metrics.send_failed(error.code))
     }
 
     /// The next batch for [`Store::append`](crate::store::Store::append); then [`Hub::handle_outcomes`] is owed.
@@ -185,7 +182,9 @@ impl Hub {
         });
         let mut by_room: BTreeMap<RoomNo, Vec<Committed>> = BTreeMap::new();
         commits.for_each(|committed| by_room.entry(committed.room()).or_default().push(committed));
-        settled.into_iter().for_each(|settled| self.tell(settled));
+        for settled in settled {
+            self.tell(settled);
+        }
         for commits in by_room.values() {
             let is_message = |committed: &&Committed| matches!(committed.event().body, EventBody::Message(_));
             self.metrics.committed(commits.iter().filter(is_message).count());
@@ -204,7 +203,9 @@ impl Hub {
     pub(crate) fn handle_ends(&self, now: Now, ends: Result<Vec<Option<Seq>>, StoreError>) -> Vec<Notice> {
         let ends = lock(&self.committer).handle_ends(now.mono, ends);
         self.commit_bell.ring();
-        ends.iter().for_each(|(room, last)| self.handle_store_end(*room, *last));
+        for (room, last) in &ends {
+            self.handle_store_end(*room, *last);
+        }
         let notice = |(no, last): (RoomNo, Option<Seq>)| Some(Notice::End { no, last: last? });
         ends.into_iter().filter_map(notice).collect()
     }
@@ -215,7 +216,7 @@ impl Hub {
         }
         match reply_to {
             ReplyTo::Session(mailbox, ticket) => {
-                mailbox.post(Letter { ticket, news: News::Settled(outcome) })
+                mailbox.post(Letter { ticket, news: News::Settled(outcome) });
             }
             // Who no longer waits needs no answer.
             ReplyTo::Caller(caller) => drop(caller.send(outcome)),
@@ -279,11 +280,15 @@ impl Hub {
             (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
             (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),
             (Job::Ends(_), Done::Ends(Ok(ends))) => {
-                ends.into_iter().for_each(|(room, last)| self.handle_store_end(room, last));
+                for (room, last) in ends {
+                    self.handle_store_end(room, last);
+                }
             }
             (Job::SaveMarks(_), Done::Saved(Ok(()))) => {}
             (Job::SaveMarks(marks), Done::Saved(Err(_))) => {
-                marks.into_iter().for_each(|mark| self.mark(now, mark));
+                for mark in marks {
+                    self.mark(now, mark);
+                }
             }
             (job, done) => {
                 tracing::warn!(?done, "the store did not answer: it is asked again");
@@ -375,7 +380,8 @@ impl Hub {
 
     /// The events of a room before `first` are kept no longer.
     pub(crate) fn handle_trimmed(&self, room: RoomNo, first: Seq) {
-        if let Some(cell) = lock(&self.rooms).find(room) {
+        let cell = lock(&self.rooms).find(room);
+        if let Some(cell) = cell {
             cell.lock().handle_trimmed(first);
         }
     }

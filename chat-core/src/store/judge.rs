@@ -120,6 +120,9 @@ pub enum Verdict {
 
 impl Verdict {
     /// The outcome to report once the transaction is committed.
+    ///
+    /// # Errors
+    /// The refusal, where it is one.
     pub fn into_outcome(self, room: RoomNo) -> Result<Appended, Refused> {
         match self {
             Self::Refuse(refused) => Err(refused),
