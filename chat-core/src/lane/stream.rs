@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Feed, Flow, Lane, Owed};
+use super::{Busy, Feed, Flow, Lane, Owed};
 use crate::{
     hub::{Job, PageJob},
     ids::Seq,
     presence::Spoken,
-    protocol::{Ack, Event, HistoryFrom, Joined, LeftReason, Reply},
+    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
     room::End,
     session::Connection,
     sink::Sink,
@@ -28,7 +28,7 @@ enum Halt {
     Done,
     /// The sink is full.
     Full,
-    /// An outcome must be known first.
+    /// An answer of the store must come first.
     Wait,
 }
 
@@ -261,7 +261,7 @@ impl Lane {
             return Halt::Full;
         }
         let whole = seat.position < block.first() && end.is_none_or(|end| end.seq >= block.last());
-        if whole && self.owed.is_empty() {
+        if whole && self.owed.is_empty() && !matches!(self.busy, Some(Busy::Reading { .. })) {
             seat.position = block.last();
             sink.block(block);
             return Halt::Done;
@@ -312,6 +312,10 @@ impl Lane {
 
     fn placing(&self, event: &Event, connection: &Connection) -> Placing {
         let Some(seat) = &self.seat else { return Placing::Wait };
+        // A page of history that is on its way may have been read before: its texts come first.
+        if matches!((&self.busy, &event.body), (Some(Busy::Reading { .. }), EventBody::Deleted { .. })) {
+            return Placing::Wait;
+        }
         match self.owed.front() {
             Some(Owed::Place { seq, .. }) if *seq == event.seq => Placing::Replace,
             // It may be the event of an append whose outcome is still on its way here.
