@@ -34,7 +34,7 @@ impl Doorbell {
     ///
     /// # Cancel safety
     /// A ring that no look has taken is kept.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.take() {
             return Poll::Ready(());
         }
@@ -109,12 +109,12 @@ mod tests {
     #[test]
     fn a_ring_before_the_look_is_kept() {
         let bell = Doorbell::default();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(bell.poll(&mut cx), Poll::Pending);
+        let cx = Context::from_waker(Waker::noop());
+        assert_eq!(bell.poll(&cx), Poll::Pending);
         bell.ring();
         bell.ring();
-        assert_eq!(bell.poll(&mut cx), Poll::Ready(()));
-        assert_eq!(bell.poll(&mut cx), Poll::Pending);
+        assert_eq!(bell.poll(&cx), Poll::Ready(()));
+        assert_eq!(bell.poll(&cx), Poll::Pending);
     }
 
     #[test]

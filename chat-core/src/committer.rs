@@ -76,13 +76,13 @@ impl Committer {
         &mut self,
         now: Duration,
         submission: Submission,
-    ) -> Result<(), (Submission, CommandError)> {
+    ) -> Result<(), CommandError> {
         let bytes = submission.append.weight_bytes();
         if self.recovery.is_some() {
-            return Err((submission, CommandError::unavailable()));
+            return Err(CommandError::unavailable());
         }
         if self.queue.len() >= COMMIT_QUEUE_MAX || self.queue_bytes + bytes > COMMIT_QUEUE_BYTES_MAX {
-            return Err((submission, CommandError::overloaded()));
+            return Err(CommandError::overloaded());
         }
         self.pace.arrival(now);
         self.queue_bytes += bytes;
@@ -241,6 +241,7 @@ pub(crate) fn refused(refused: Refused) -> CommandError {
         Refused::NoRoom => CommandError::no_such_room(),
         Refused::NoTarget => CommandError::new(ErrorCode::NotFound, "there is no such message"),
         Refused::Forbidden => CommandError::new(ErrorCode::Forbidden, "this is not yours to do"),
+        Refused::TooMany => CommandError::new(ErrorCode::TooLarge, "there are too many different reactions"),
         Refused::Conflict(_) => CommandError::new(ErrorCode::Conflict, "the room has changed meanwhile"),
     }
 }

@@ -115,7 +115,9 @@ async fn commits(Shared { hub, store, bus, clock }: Shared) {
             wait(&hub.commit_bell, clock, hub.poll_commit_timeout()).await;
             continue;
         };
-        notices.into_iter().for_each(|notice| publish(bus.as_ref(), notice));
+        for notice in notices {
+            publish(bus.as_ref(), notice);
+        }
     }
 }
 

@@ -182,8 +182,9 @@ impl Presence {
         online.read = seq;
         online.read_due = Some(conn);
         online.tell_read(now, &self.room, user, &mut self.talk);
-        let due = online.due();
-        due.into_iter().for_each(|due| self.due_at(due));
+        if let Some(due) = online.due() {
+            self.due_at(due);
+        }
         Some(seq)
     }
 
@@ -224,7 +225,9 @@ impl Presence {
         if self.users.len() > PRESENCE_NAMED_MAX {
             self.count_due = true;
             self.tell_count(now);
-            self.count_due_at().into_iter().for_each(|due| self.due_at(due));
+            if let Some(due) = self.count_due_at() {
+                self.due_at(due);
+            }
         } else {
             let what = Ephemeral::Presence { room: self.room.clone(), user: user.clone(), state };
             self.talk.say(now, what, Except::User(user.clone()));

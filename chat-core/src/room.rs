@@ -292,7 +292,9 @@ impl Room {
             }
         }
         if !run.is_empty() {
-            run.iter().for_each(|event| self.apply(now, event));
+            for event in &run {
+                self.apply(now, event);
+            }
             self.tail.push(run);
             self.stir_all();
         }
@@ -426,7 +428,7 @@ impl Room {
             match change {
                 MemberChange::Banned => person.end(now, seq, LeftReason::Banned, &mut self.presence),
                 MemberChange::Removed if private => {
-                    person.end(now, seq, LeftReason::Removed, &mut self.presence)
+                    person.end(now, seq, LeftReason::Removed, &mut self.presence);
                 }
                 _ => {}
             }

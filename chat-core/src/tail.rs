@@ -197,7 +197,9 @@ impl Tail {
         let block = Block::new(events.into());
         self.bytes += block.weight_bytes();
         self.blocks.push_back(Arc::new(block));
-        deleted.into_iter().for_each(|target| self.forget_texts_of(target));
+        for target in deleted {
+            self.forget_texts_of(target);
+        }
         self.cut();
     }
 
@@ -314,7 +316,9 @@ mod tests {
         tail.push(vec![event(3, EventBody::Edited { target: Seq(1), text: Some("secret too".into()) })]);
         let mut blocks = Vec::new();
         tail.read_after(Seq(0), usize::MAX, &mut blocks);
-        blocks.iter().for_each(|block| drop(block.frames(Codec::Single)));
+        for block in &blocks {
+            block.frames(Codec::Single);
+        }
         tail.push(vec![event(4, EventBody::Deleted { target: Seq(1) })]);
         assert_eq!(read(&tail, 0), Some(vec![1, 2, 3, 4]));
         let mut blocks = Vec::new();

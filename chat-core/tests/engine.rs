@@ -1,5 +1,7 @@
 //! The engine as an embedding program uses it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where something is not as it says")]
+
 use std::time::Duration;
 
 use chat_core::{

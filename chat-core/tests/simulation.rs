@@ -5,7 +5,7 @@
 use chat_core::testing::simulation;
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+    std::env::var(name).ok().map(|text| text.parse().expect("a number of seeds, or of one"))
 }
 
 #[test]

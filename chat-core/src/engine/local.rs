@@ -233,7 +233,7 @@ impl LocalSession {
         }
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>, id: CommandId) -> Poll<Reply> {
+    fn poll_reply(&mut self, cx: &Context<'_>, id: CommandId) -> Poll<Reply> {
         loop {
             let mut replies = Replies(&mut self.inbox.replies);
             self.session.drain_replies(self.engine.inner.clock.now(), &mut replies);

@@ -211,7 +211,7 @@ impl Engine {
             }
             deleted
         });
-        Ok(deleted.await.ok_or_else(CommandError::unavailable)??.map_err(refused)?)
+        deleted.await.ok_or_else(CommandError::unavailable)??.map_err(refused)
     }
 
     /// Members of a room in order of ids, after `after`, at most `limit`.
@@ -311,7 +311,7 @@ impl Engine {
         };
         self.inner.hub.submit(now, Submission { append, reply_to: ReplyTo::Caller(caller) })?;
         // The committer answers everything that it takes; only an engine that is going away drops an answer.
-        let appended = outcome.await.map_err(|_| CommandError::unavailable())??;
+        let appended = outcome.await.unwrap_or_else(|_| Err(CommandError::unavailable()))?;
         let room = view.room.id.clone();
         Ok(match appended {
             Appended::New(committed) => {

@@ -18,7 +18,7 @@ use std::{
 };
 
 pub(crate) use self::job::{Address, DIRECT_PREFIX, Done, Job, OpenError, PageJob, Task, read_history, run};
-use self::rooms::Rooms;
+use self::rooms::{Ask, Rooms};
 use crate::{
     bell::Doorbell,
     bus::Notice,
@@ -148,10 +148,7 @@ impl Hub {
             self.commit_bell.ring();
         }
         drop(committer);
-        taken.map_err(|(_, error)| {
-            self.metrics.send_failed(error.code);
-            error
-        })
+        taken.inspect_err(|error| self.metrics.send_failed(error.code))
     }
 
     /// The next batch for [`Store::append`](crate::store::Store::append); then [`Hub::handle_outcomes`] is owed.
@@ -185,7 +182,9 @@ impl Hub {
         });
         let mut by_room: BTreeMap<RoomNo, Vec<Committed>> = BTreeMap::new();
         commits.for_each(|committed| by_room.entry(committed.room()).or_default().push(committed));
-        settled.into_iter().for_each(|settled| self.tell(settled));
+        for settled in settled {
+            self.tell(settled);
+        }
         for commits in by_room.values() {
             let is_message = |committed: &&Committed| matches!(committed.event().body, EventBody::Message(_));
             self.metrics.committed(commits.iter().filter(is_message).count());
@@ -204,7 +203,9 @@ impl Hub {
     pub(crate) fn handle_ends(&self, now: Now, ends: Result<Vec<Option<Seq>>, StoreError>) -> Vec<Notice> {
         let ends = lock(&self.committer).handle_ends(now.mono, ends);
         self.commit_bell.ring();
-        ends.iter().for_each(|(room, last)| self.handle_store_end(*room, *last));
+        for (room, last) in &ends {
+            self.handle_store_end(*room, *last);
+        }
         let notice = |(no, last): (RoomNo, Option<Seq>)| Some(Notice::End { no, last: last? });
         ends.into_iter().filter_map(notice).collect()
     }
@@ -215,7 +216,7 @@ impl Hub {
         }
         match reply_to {
             ReplyTo::Session(mailbox, ticket) => {
-                mailbox.post(Letter { ticket, news: News::Settled(outcome) })
+                mailbox.post(Letter { ticket, news: News::Settled(outcome) });
             }
             // Who no longer waits needs no answer.
             ReplyTo::Caller(caller) => drop(caller.send(outcome)),
@@ -243,8 +244,8 @@ impl Hub {
 
     /// Asks for a room to be in memory, made where it is missing and may be; the answer is [`News::Opened`].
     pub(crate) fn open(&self, room: &RoomId, who: Identity, address: Address) {
-        lock(&self.rooms).announce(room);
-        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, address });
+        let ask = lock(&self.rooms).announce(room);
+        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, ask, address });
     }
 
     /// The next thing to ask the store, with [`run`]; then [`Hub::handle_done`] is owed.
@@ -264,8 +265,8 @@ impl Hub {
     /// Passes on what the store said. Where it did not answer something that nobody gives up, it is to be asked again.
     fn take_done(&self, now: Now, Task { job, pause }: Task, done: Done) -> Option<Task> {
         match (job, done) {
-            (Job::Open { room, who, address, .. }, Done::View(view)) => {
-                self.opened(now, &room, who, address, view);
+            (Job::Open { room, who, ask, address, .. }, Done::View(view)) => {
+                self.opened(now, (&room, ask), who, address, view);
             }
             (Job::View { who, address, .. }, Done::View(view)) => {
                 let seen = view.map_err(CommandError::from).and_then(|view| {
@@ -279,11 +280,15 @@ impl Hub {
             (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
             (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),
             (Job::Ends(_), Done::Ends(Ok(ends))) => {
-                ends.into_iter().for_each(|(room, last)| self.handle_store_end(room, last));
+                for (room, last) in ends {
+                    self.handle_store_end(room, last);
+                }
             }
             (Job::SaveMarks(_), Done::Saved(Ok(()))) => {}
             (Job::SaveMarks(marks), Done::Saved(Err(_))) => {
-                marks.into_iter().for_each(|mark| self.mark(now, mark));
+                for mark in marks {
+                    self.mark(now, mark);
+                }
             }
             (job, done) => {
                 tracing::warn!(?done, "the store did not answer: it is asked again");
@@ -296,7 +301,7 @@ impl Hub {
     fn opened(
         &self,
         now: Now,
-        room: &RoomId,
+        (room, ask): (&RoomId, Ask),
         who: Identity,
         address: Address,
         view: Result<Option<RoomView>, OpenError>,
@@ -309,11 +314,11 @@ impl Hub {
         let (mut view, role) = match found {
             Ok(found) => found,
             Err(error) => {
-                lock(&self.rooms).give_up(room);
+                lock(&self.rooms).give_up(room, ask);
                 return address.send(News::Opened(Err(error)));
             }
         };
-        let entered = lock(&self.rooms).enter(&view, &self.limits);
+        let entered = lock(&self.rooms).enter(&view, ask, &self.limits);
         // Otherwise the reading is older than what is in memory.
         let Some(cell) = entered else { return self.open(room, who, address) };
         let moved = lock(&self.marks).get(&(cell.no, who.user)).copied();
@@ -375,7 +380,8 @@ impl Hub {
 
     /// The events of a room before `first` are kept no longer.
     pub(crate) fn handle_trimmed(&self, room: RoomNo, first: Seq) {
-        if let Some(cell) = lock(&self.rooms).find(room) {
+        let cell = lock(&self.rooms).find(room);
+        if let Some(cell) = cell {
             cell.lock().handle_trimmed(first);
         }
     }

@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Feed, Flow, Lane, Owed};
+use super::{Busy, Feed, Flow, Lane, Owed};
 use crate::{
     hub::{Job, PageJob},
     ids::Seq,
     presence::Spoken,
-    protocol::{Ack, Event, HistoryFrom, Joined, LeftReason, Reply},
+    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, MemberChange, Reply},
     room::End,
     session::Connection,
     sink::Sink,
@@ -28,7 +28,7 @@ enum Halt {
     Done,
     /// The sink is full.
     Full,
-    /// An outcome must be known first.
+    /// An answer of the store must come first.
     Wait,
 }
 
@@ -187,14 +187,19 @@ impl Lane {
     /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
     pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
+        let removed = |seq| End { seq, reason: LeftReason::Removed };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
             // What comes next is kept no longer: whoever may still read begins anew.
             Ok(page) if page.first_seq > seat.position.next() => {
                 seat.cell.lock().handle_trimmed(page.first_seq);
-                (Vec::new(), page.end.and_then(|_| at_once(LeftReason::Removed)))
+                (Vec::new(), page.end.map(removed))
             }
-            Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
+            Ok(page) => {
+                let end =
+                    page.end.map(|seq| page.events.last().map_or(removed(seq), |last| ended_by(last, seq)));
+                (page.events, end)
+            }
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
         };
@@ -206,10 +211,10 @@ impl Lane {
         let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
             return Halt::Done;
         };
-        let end = [seat.cell.lock().end_of(connection.conn), stored]
-            .into_iter()
-            .flatten()
-            .min_by_key(|end| end.seq);
+        let known = seat.cell.lock().end_of(connection.conn);
+        let first = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
+        // The store says where the right ended; the room also knows why.
+        let end = first.map(|end| End { reason: known.map_or(end.reason, |known| known.reason), ..end });
         let empty = events.is_empty();
         if let Err((events, halt)) = self.hand_out_page(events, end, connection, sink) {
             if let Some(seat) = &mut self.seat {
@@ -261,7 +266,7 @@ impl Lane {
             return Halt::Full;
         }
         let whole = seat.position < block.first() && end.is_none_or(|end| end.seq >= block.last());
-        if whole && self.owed.is_empty() {
+        if whole && self.owed.is_empty() && !matches!(self.busy, Some(Busy::Reading { .. })) {
             seat.position = block.last();
             sink.block(block);
             return Halt::Done;
@@ -312,6 +317,10 @@ impl Lane {
 
     fn placing(&self, event: &Event, connection: &Connection) -> Placing {
         let Some(seat) = &self.seat else { return Placing::Wait };
+        // A page of history that is on its way may have been read before: its texts come first.
+        if matches!((&self.busy, &event.body), (Some(Busy::Reading { .. }), EventBody::Deleted { .. })) {
+            return Placing::Wait;
+        }
         match self.owed.front() {
             Some(Owed::Place { seq, .. }) if *seq == event.seq => Placing::Replace,
             // It may be the event of an append whose outcome is still on its way here.
@@ -352,4 +361,11 @@ impl Lane {
         self.displace(position);
         connection.tell(sink, None, &Reply::Joined(joined));
     }
+}
+
+/// The end of a right to read at `seq`, as a page has it whose last event is `last`.
+const fn ended_by(last: &Event, seq: Seq) -> End {
+    let banned = matches!(last.body, EventBody::Member { change: MemberChange::Banned, .. });
+    let reason = if banned && last.seq.0 == seq.0 { LeftReason::Banned } else { LeftReason::Removed };
+    End { seq, reason }
 }

@@ -70,6 +70,9 @@ fn header_of(payload_bytes: usize, header: &mut [u8; HEADER_BYTES_MAX]) -> usize
 }
 
 /// Appends `value` as JSON.
+///
+/// # Panics
+/// Where the value cannot be JSON: a map with keys that are no strings. None of the protocol's types is one.
 pub fn put_json(out: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(out, value).expect("our own types have string keys, and a Vec takes every write");
 }

@@ -185,7 +185,7 @@ impl Request {
         if !text.trim_start().starts_with('{') || !hides_nothing(text) {
             return Err(bad_json());
         }
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| bad_json())?;
+        let fields: Fields<'_> = serde_json::from_str(text).ok().ok_or_else(bad_json)?;
         let room = || fields.room().ok();
         let id = fields.id().map_err(|error| BadRequest { id: None, room: room(), error })?;
         let command = fields.command().map_err(|error| BadRequest { id, room: room(), error })?;
@@ -241,9 +241,9 @@ impl Fields<'_> {
         draft.key = string("key", self.key)?.map(Into::into);
         draft.reply_to = seq("reply_to", self.reply_to)?;
         draft.meta = match self.meta {
-            Some(raw) => {
-                Some(Json::parse(raw.get()).map_err(|_| CommandError::invalid("meta", "must be JSON"))?)
-            }
+            Some(raw) => Some(
+                Json::parse(raw.get()).ok().ok_or_else(|| CommandError::invalid("meta", "must be JSON"))?,
+            ),
             None => None,
         };
         Ok(RoomCommand::Send(draft))
@@ -299,7 +299,8 @@ fn value<'a, T: Deserialize<'a>>(
     rule: &str,
     raw: Option<&'a RawValue>,
 ) -> Result<Option<T>, CommandError> {
-    raw.map(|raw| serde_json::from_str(raw.get()).map_err(|_| CommandError::invalid(field, rule))).transpose()
+    let parse = |raw: &'a RawValue| serde_json::from_str(raw.get()).ok();
+    raw.map(|raw| parse(raw).ok_or_else(|| CommandError::invalid(field, rule))).transpose()
 }
 
 fn string(field: &str, raw: Option<&RawValue>) -> Result<Option<String>, CommandError> {

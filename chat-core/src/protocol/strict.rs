@@ -20,8 +20,8 @@ impl<'de> Deserialize<'de> for Strict {
 impl<'de> Visitor<'de> for Strict {
     type Value = Self;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self, E> {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::world::Log;
+use super::log::Log;
 use crate::{
     hub::Hub,
     ids::{ConnId, Epoch, RoomId, Seq, UserId},
@@ -255,7 +255,7 @@ impl Client {
         let room = room.clone();
         match (command, reply) {
             (RoomCommand::Join { after, epoch }, Reply::Joined(joined)) => {
-                self.joined(&room, (after, epoch), joined, log)
+                self.joined(&room, (after, epoch), joined, log);
             }
             (RoomCommand::Leave, Reply::Left { .. }) => self.left(&room),
             (RoomCommand::Send(draft), Reply::Ack(ack)) => self.acked(&room, draft.key.as_deref(), &ack, log),

@@ -1,6 +1,6 @@
 //! A seeded simulation of whole nodes: the real state machines, virtual time, a store that fails.
 //!
-//! Everything that happens follows from one number. [`run`] builds one or two nodes over one [`MemoryStore`], some
+//! Everything that happens follows from one number. [`run`] builds one or two nodes over one [`MemoryStore`](crate::store::MemoryStore), some
 //! users with connections that come, go and read slowly, and lets them act; the store fails before, in and after
 //! commits, nodes crash, notices between nodes are lost and doubled. After each step the promises of the protocol are
 //! held against a log of what the store really committed. At the end faults stop, and everything must come to rest:
@@ -8,7 +8,11 @@
 //!
 //! A failure panics with the seed in its message; the same seed replays it.
 
+#![expect(clippy::panic, reason = "a broken promise ends a simulation")]
+
 mod client;
+mod log;
+mod people;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
