@@ -72,7 +72,7 @@ async fn downwards(program: &Program, limit: usize) -> Vec<Value> {
 async fn upwards(peer: &mut Peer, limit: usize) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
     loop {
-        let after = all.last().map_or(json!(0), |event| event["seq"].clone());
+        let after = all.last().map_or_else(|| json!(0), |event| event["seq"].clone());
         let page =
             peer.call(json!({ "type": "history", "room": ROOM, "after": after, "limit": limit })).await;
         all.extend(page["events"].as_array().unwrap().iter().cloned());

@@ -272,8 +272,8 @@ impl Peer {
             ("message" | "edited" | "deleted" | "reaction" | "member" | "room", None) => {
                 self.reading(frame).places.push(place(frame));
             }
-            ("welcome" | "presence" | "typing" | "read", None) => {}
-            ("ok" | "pong" | "history", Some(Asked::Other)) => {}
+            ("welcome" | "presence" | "typing" | "read", None)
+            | ("ok" | "pong" | "history", Some(Asked::Other)) => {}
             (_, asked) => panic!("{} got {frame} for {asked:?}", self.user),
         }
     }

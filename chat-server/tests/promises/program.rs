@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Nothing that is waited for may take longer. It is generous: it tells what hangs from what is slow.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Where a server keeps its database. It outlives the server.
 #[derive(Debug)]
@@ -86,14 +86,14 @@ impl Program {
     }
 
     /// The figure of a metric.
-    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, name: &str) -> Option<u64> {
         let answer = self.http("GET", "/metrics", None).await;
         let line = answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map(|figure| figure.parse().unwrap())
     }
 
     /// Waits until a metric has a figure that is good.
-    pub(crate) async fn wait_for_metric(&self, name: &str, is_good: impl Fn(f64) -> bool) {
+    pub(crate) async fn wait_for_metric(&self, name: &str, is_good: impl Fn(u64) -> bool) {
         let begun = Instant::now();
         while !self.metric(name).await.is_some_and(&is_good) {
             assert!(begun.elapsed() < DEADLINE, "{name} stays {:?}", self.metric(name).await);

@@ -108,9 +108,9 @@ async fn a_reader_to_whom_no_byte_moves_is_closed_and_freed() {
     assert_eq!(dozing.close_code, Some(4008));
 
     let mut log = filling.await.unwrap();
-    program.wait_for_metric("chat_connections", |connections| connections <= 1.0).await;
-    assert_eq!(program.metric("chat_connections_closed_total{reason=\"too_slow\"}").await, Some(2.0));
-    assert_eq!(program.metric("chat_slow_consumers").await.unwrap_or(0.0), 0.0);
+    program.wait_for_metric("chat_connections", |connections| connections <= 1).await;
+    assert_eq!(program.metric("chat_connections_closed_total{reason=\"too_slow\"}").await, Some(2));
+    assert_eq!(program.metric("chat_slow_consumers").await.unwrap_or(0), 0);
     while asleep.hear().await.is_some() {}
     assert_eq!(asleep.close_code, None, "it has been reset");
 
