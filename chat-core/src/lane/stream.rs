@@ -196,8 +196,9 @@ impl Lane {
                 (Vec::new(), page.end.map(removed))
             }
             Ok(page) => {
-                let end =
-                    page.end.map(|seq| page.events.last().map_or(removed(seq), |last| ended_by(last, seq)));
+                let end = page
+                    .end
+                    .map(|seq| page.events.last().map_or_else(|| removed(seq), |last| ended_by(last, seq)));
                 (page.events, end)
             }
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
