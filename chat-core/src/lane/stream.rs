@@ -4,12 +4,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{Busy, Feed, Flow, Lane, Owed};
 use crate::{
+    connection::Connection,
     hub::{Job, PageJob},
     ids::Seq,
     presence::Spoken,
     protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, MemberChange, Reply},
     room::End,
-    session::Connection,
     sink::Sink,
     store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
