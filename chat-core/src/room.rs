@@ -273,6 +273,13 @@ impl Room {
         Look { found, end, heard }
     }
 
+    /// Where a connection's right to read ends, if it does, and up to which event the room knows that: when it knows
+    /// more, the connection hears of it.
+    pub(crate) fn reach(&self, conn: ConnId) -> (Option<End>, Seq) {
+        self.people.get(&conn).inspect(|person| person.stir.settle());
+        (self.end_of(conn), self.tail.last())
+    }
+
     /// Where a connection's right to read ends, if it does.
     pub(crate) fn end_of(&self, conn: ConnId) -> Option<End> {
         let gone = Some(End { seq: Seq::ZERO, reason: LeftReason::Closed });
