@@ -363,7 +363,7 @@ impl Room {
     /// The user of this connection has read up to `seq`, never past the end. Returns whose mark moved, and to where.
     pub(crate) fn read(&mut self, now: Duration, conn: ConnId, seq: Seq) -> Option<(UserId, Seq)> {
         let user = self.present(conn)?;
-        let seq = seq.min(self.tail.last());
+        let seq = seq.min(self.known);
         let moved = self.talk(|presence| presence.read(now, &user, conn, seq))?;
         Some((user, moved))
     }
