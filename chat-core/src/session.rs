@@ -12,7 +12,7 @@ use std::{
 use crate::{
     bell::{Doorbell, LaneNo},
     hub::{Address, Hub},
-    ids::{ConnId, RoomId, Seq},
+    ids::{ConnId, RoomId},
     lane::{Flow, Lane},
     limits::{PENDING_COMMAND_BYTES_MAX, PENDING_COMMANDS_MAX, PENDING_REPLY_BYTES_MAX},
     mail::{Letter, Mailbox},
@@ -189,7 +189,7 @@ impl Session {
 
     /// Up to where this connection has everything of a room that it has joined.
     #[cfg(feature = "testing")]
-    pub(crate) fn position(&self, room: &RoomId) -> Option<Seq> {
+    pub(crate) fn position(&self, room: &RoomId) -> Option<crate::ids::Seq> {
         self.by_room.get(room).and_then(|no| self.lanes.get(no)).and_then(Lane::position)
     }
 
