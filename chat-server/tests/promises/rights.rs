@@ -68,7 +68,7 @@ async fn busy_private_room(program: &Program, senders: usize) -> (Load, Vec<toki
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_who_is_removed_gets_nothing_after_that() {
+async fn a_member_who_is_removed_or_banned_gets_nothing_after_that() {
     let home = Home::new();
     let program = home.start().await;
     let (load, senders) = busy_private_room(&program, 4).await;
@@ -82,12 +82,15 @@ async fn a_member_who_is_removed_gets_nothing_after_that() {
             peer.say(ROOM, "hello").await;
         }
         load.reach(load.acked() + 100).await;
-        program.remove_member("ann", ROOM, user).await;
+        let reason = if user == "eve" { "banned" } else { "removed" };
+        match reason {
+            "banned" => program.set_member("ann", ROOM, user, "banned").await,
+            _ => program.remove_member("ann", ROOM, user).await,
+        }
         let seq =
             seq_of(&program, "member", |event| event["user"] == user && event["change"] == "removed").await;
         for mut peer in [peer, second] {
-            let reason = if user == "eve" { "banned" } else { "removed" };
-            assert_eq!(hear_left(&mut peer).await, reason);
+            assert_eq!(hear_left(&mut peer).await, reason, "{user} at {seq}");
             peer.hear_replies().await;
             hear_nothing_more(&load, &mut peer).await;
             assert_no_such_room(&program, &mut peer).await;
