@@ -4,12 +4,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{Busy, Feed, Flow, Lane, Owed};
 use crate::{
+    connection::Connection,
     hub::{Job, PageJob},
     ids::Seq,
     presence::Spoken,
-    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, MemberChange, Reply},
+    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
     room::End,
-    session::Connection,
     sink::Sink,
     store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
@@ -195,11 +195,7 @@ impl Lane {
                 seat.cell.lock().handle_trimmed(page.first_seq);
                 (Vec::new(), page.end.map(removed))
             }
-            Ok(page) => {
-                let last = page.events.last();
-                let end = page.end.map(|seq| last.map_or_else(|| removed(seq), |last| ended_by(last, seq)));
-                (page.events, end)
-            }
+            Ok(page) => (page.events, page.end.map(removed)),
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
         };
@@ -211,12 +207,16 @@ impl Lane {
         let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
             return Halt::Done;
         };
-        let known = seat.cell.lock().end_of(connection.conn);
+        let (known, live) = seat.cell.lock().reach(connection.conn);
         let first = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
         // The store says where the right ended; the room also knows why.
         let end = first.map(|end| End { reason: known.map_or(end.reason, |known| known.reason), ..end });
         let empty = events.is_empty();
-        if let Err((events, halt)) = self.hand_out_page(events, end, connection, sink) {
+        let handed_out = match end {
+            Some(end) if end.seq > live && empty => Err((events, Halt::Wait)),
+            _ => self.hand_out_page(events, (end, live), connection, sink),
+        };
+        if let Err((events, halt)) = handed_out {
             if let Some(seat) = &mut self.seat {
                 seat.feed = Feed::Page { events, end: stored };
             }
@@ -232,14 +232,19 @@ impl Lane {
     }
 
     /// Hands out the events of a page up to the end of the right to read, or gives back what is left of them.
+    ///
+    /// What is not live yet waits: it may end the right to read what comes next, which the room finds out first.
     fn hand_out_page(
         &mut self,
         mut events: VecDeque<Event>,
-        end: Option<End>,
+        (end, live): (Option<End>, Seq),
         connection: &mut Connection,
         sink: &mut impl Sink,
     ) -> Result<(), (VecDeque<Event>, Halt)> {
         while let Some(event) = events.front().filter(|event| end.is_none_or(|end| event.seq <= end.seq)) {
+            if event.seq > live {
+                return Err((events, Halt::Wait));
+            }
             match self.place(event, connection, sink) {
                 Ok(Placing::Show) => events.pop_front().into_iter().for_each(|event| sink.event(event)),
                 Ok(_) => drop(events.pop_front()),
@@ -361,11 +366,4 @@ impl Lane {
         self.displace(position);
         connection.tell(sink, None, &Reply::Joined(joined));
     }
-}
-
-/// The end of a right to read at `seq`, as a page has it whose last event is `last`.
-const fn ended_by(last: &Event, seq: Seq) -> End {
-    let banned = matches!(last.body, EventBody::Member { change: MemberChange::Banned, .. });
-    let reason = if banned && last.seq.0 == seq.0 { LeftReason::Banned } else { LeftReason::Removed };
-    End { seq, reason }
 }

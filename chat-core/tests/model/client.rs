@@ -126,7 +126,8 @@ impl Client {
 
     /// Texts of messages whose deletion was told do not come any more.
     fn hear(&mut self, epoch: &str, object: &Value) -> Checked {
-        let of = object.get("target").unwrap_or(&object["seq"]).as_u64().unwrap_or_default();
+        let of =
+            object.get("target").or_else(|| object.get("seq")).and_then(Value::as_u64).unwrap_or_default();
         let of = (epoch.to_owned(), of);
         if object["type"] == "deleted" {
             self.gone.insert(of);
@@ -258,7 +259,7 @@ impl Client {
     /// The incarnation that this connection is in, or had to leave.
     fn epoch(&self, room: &str) -> Checked<String> {
         let joined = self.stints.get(room).map(|stint| &stint.epoch);
-        joined.or_else(|| self.dismissed.get(room)).cloned().ok_or("done without a join".to_owned())
+        joined.or_else(|| self.dismissed.get(room)).cloned().ok_or_else(|| "done without a join".to_owned())
     }
 
     fn ack(&mut self, room: &str, owed: &Owed, object: &Value, journal: &Journal) -> Checked {

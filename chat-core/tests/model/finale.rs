@@ -1,6 +1,9 @@
 //! When everything has come to rest: nobody is owed anything, and everybody has everything.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use chat_core::protocol::{Codec, HistoryFrom, HistoryQuery};
 use chat_core::{Identity, Seq};
@@ -32,7 +35,7 @@ fn at_rest(world: &World) -> Checked {
     for peer in &world.peers {
         let client = &peer.client;
         ensure!(peer.is_idle(), "{} is not idle", client.user);
-        ensure!(client.owed.values().all(|owed| owed.is_empty()), "unanswered: {:?}", client.owed);
+        ensure!(client.owed.values().all(VecDeque::is_empty), "unanswered: {:?}", client.owed);
         for (room, stint) in &client.stints {
             let today = journal.today(room).filter(|today| today.epoch == stint.epoch);
             let today = today.ok_or_else(|| format!("{} is in {room}, which is gone", client.user))?;

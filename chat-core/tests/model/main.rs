@@ -12,6 +12,7 @@ mod journal;
 mod lagging;
 mod ledger;
 mod plan;
+mod regressions;
 mod timeline;
 mod wire;
 mod world;

@@ -98,8 +98,8 @@ impl Entry {
     pub(crate) fn live(&self) -> Value {
         let mut map = self.fixed.clone();
         let (text, meta) = self.said.clone();
-        text.into_iter().for_each(|text| drop(map.insert("text".into(), text.into())));
-        meta.into_iter().for_each(|meta| drop(map.insert("meta".into(), meta)));
+        map.extend(text.map(|text| ("text".into(), text.into())));
+        map.extend(meta.map(|meta| ("meta".into(), meta)));
         map.into()
     }
 
@@ -117,10 +117,10 @@ impl Entry {
             map.insert("deleted".into(), true.into());
         } else {
             let meta = self.said.1.clone();
-            self.text.iter().for_each(|text| drop(map.insert("text".into(), text.as_str().into())));
-            meta.into_iter().for_each(|meta| drop(map.insert("meta".into(), meta)));
+            map.extend(self.text.as_deref().map(|text| ("text".into(), text.into())));
+            map.extend(meta.map(|meta| ("meta".into(), meta)));
         }
-        self.edited_at.into_iter().for_each(|at| drop(map.insert("edited_at".into(), at.into())));
+        map.extend(self.edited_at.map(|at| ("edited_at".into(), at.into())));
         let reactions = self.reactions.iter().filter(|(_, users)| !users.is_empty());
         let reactions: Map<String, Value> = reactions
             .map(|(emoji, users)| {
@@ -254,7 +254,7 @@ impl Timeline {
     fn judge(&self, event: &Event) -> Result<(), String> {
         let (seq, from) = (event.seq.0, event.from.as_str());
         let made = seq == 1 && from == HOST;
-        let role = self.role(from).or(made.then_some(Role::Manager));
+        let role = self.role(from).or_else(|| made.then_some(Role::Manager));
         let author = |target: u64| self.kept(target).filter(|entry| entry.is_open()).map(|entry| &entry.from);
         let right = match &event.body {
             EventBody::Message(message) => {

@@ -246,7 +246,7 @@ impl World {
         let sent = journal.lock().unwrap().now();
         self.calls.push(tokio::spawn(async move {
             let answer = call.await;
-            check(&journal, user, room, sent, answer)
+            check(&journal, user, room, sent, &answer)
         }));
     }
 }
@@ -256,7 +256,7 @@ fn check<T: Answer>(
     user: &str,
     room: usize,
     sent: Tick,
-    answer: Result<T, CommandError>,
+    answer: &Result<T, CommandError>,
 ) -> Checked {
     let states = journal.lock().unwrap().since(ROOMS[room], sent);
     match answer.as_ref().map(Answer::ack) {

@@ -1,0 +1,76 @@
+//! The bodies of the fuzz targets over everything that is known to be interesting: the corpus, and the golden frames.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chat_fuzz::{decode, frames, session};
+
+/// Every file of a folder of this repository, in the order of their names.
+fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(folder).expect("the folder is part of the repository");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    assert!(!paths.is_empty(), "a folder without files");
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("a readable file"))).collect()
+}
+
+fn replay(target: &str, body: fn(&[u8])) {
+    for (path, data) in files(&format!("corpus/{target}")) {
+        println!("{}", path.display());
+        body(&data);
+    }
+}
+
+#[test]
+fn the_corpus_of_decode_passes() {
+    replay("decode", decode);
+}
+
+#[test]
+fn the_corpus_of_session_passes() {
+    replay("session", session);
+}
+
+#[test]
+fn the_corpus_of_frames_passes() {
+    replay("frames", frames);
+}
+
+#[test]
+fn every_golden_command_reads_as_a_plain_reader_reads_it() {
+    for (path, data) in files("../golden/client") {
+        println!("{}", path.display());
+        decode(&data);
+        // And cut off, wherever that is.
+        (0..data.len()).for_each(|end| decode(&data[..end]));
+    }
+}
+
+#[test]
+fn a_session_of_all_golden_commands_gets_its_replies() {
+    let commands = files("../golden/client");
+    let mut script = Vec::new();
+    for who in [b'0', b'1'] {
+        for (_, command) in &commands {
+            script.push(who);
+            script.extend_from_slice(command);
+            script.push(b'\n');
+        }
+        script.extend_from_slice(b"t\nr0\n");
+    }
+    session(&script);
+}
+
+#[test]
+fn every_golden_frame_comes_through_in_small_pieces() {
+    let texts: Vec<u8> =
+        files("../golden/server").into_iter().flat_map(|(_, text)| [b"\n\0", &text[..]].concat()).collect();
+    for pieces in [&[1][..], &[0, 3], &[255, 0, 1], &[]] {
+        frames(&[pieces, &texts].concat());
+    }
+}
