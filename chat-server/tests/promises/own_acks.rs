@@ -14,7 +14,10 @@ use super::{
 const ROOM: &str = "r";
 const CONNECTIONS: usize = 6;
 /// Sends of one connection.
-const SENDS: u64 = 300;
+const SENDS: u64 = 600;
+/// Long enough that the room's live tail does not hold what is under way: connections fall off it and catch up, with
+/// sends of their own on the way.
+const TEXT_BYTES: usize = 2000;
 const HTTP_SENDS: u64 = 40;
 
 /// The same user sends over HTTP: nobody's connection has these as acks.
@@ -55,7 +58,7 @@ async fn events_and_own_acks_are_dense_on_each_connection_of_a_user() {
             let mut peer = Peer::connect(address, "ann", Wire::nth(n / 2)).await;
             // No pause between the join and the first sends.
             peer.ask(json!({ "type": "join", "room": ROOM, "after": 0 })).await;
-            let pour = Pour { most: SENDS, unanswered_max: 50, ..Pour::default() };
+            let pour = Pour { most: SENDS, unanswered_max: 300, text: "x".repeat(TEXT_BYTES) };
             load.pour(&mut peer, ROOM, &pour).await;
             peer.hear_to(ROOM, last).await;
             peer.log()
