@@ -78,7 +78,7 @@ impl Bot {
     /// One connection, from its beginning to its end.
     async fn talk(&mut self) -> Ended {
         match Talk::begin(&self.url, &self.room, &mut self.notebook).await {
-            Ok(talk) => talk.to_the_end().await,
+            Ok(talk) => talk.run().await,
             Err(ended) => ended,
         }
     }

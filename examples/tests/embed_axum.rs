@@ -93,10 +93,9 @@ async fn the_socket_knows_the_services_users_and_is_closed_at_the_end() {
     let pid = service.child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
     let code = loop {
-        match timeout(WAIT_MAX, bob.next()).await.expect("it comes in time").expect("a close frame").unwrap()
-        {
-            Message::Close(frame) => break u16::from(frame.unwrap().code),
-            _ => continue,
+        let message = timeout(WAIT_MAX, bob.next()).await.expect("it comes in time");
+        if let Message::Close(frame) = message.expect("a close frame comes before the end").unwrap() {
+            break u16::from(frame.unwrap().code);
         }
     };
     assert_eq!(code, 1001);

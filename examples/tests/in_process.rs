@@ -1,7 +1,5 @@
 //! The example `in_process`, run as a program.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::process::Command;
 
 #[test]

@@ -208,9 +208,8 @@ impl Lane {
             return Halt::Done;
         };
         let (known, live) = seat.cell.lock().reach(connection.conn);
-        let first = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
-        // The store says where the right ended; the room also knows why.
-        let end = first.map(|end| End { reason: known.map_or(end.reason, |known| known.reason), ..end });
+        // Where both say the same, the room also knows why.
+        let end = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
         let empty = events.is_empty();
         let handed_out = match end {
             Some(end) if end.seq > live && empty => Err((events, Halt::Wait)),

@@ -8,7 +8,7 @@ use chat_core::{
 use crate::{
     plan::{
         Action, CONNECTIONS, Call, Edge,
-        Op::{self, Call as Beside, Nap, Rest, Say},
+        Op::{self, Call as Beside, Nap, Rest, Say, Wake},
         Pick, Plan, Start,
     },
     run_paused,
@@ -96,4 +96,24 @@ fn a_page_does_not_lead_past_the_loss_of_a_right_that_has_come_again() {
         Rest { ms: 200 }, // both are in the page, and the engine does not know of them yet
     ];
     replay(&[(2, 20), (8, 50)], ops);
+}
+
+#[test]
+fn a_room_deleted_before_a_reader_came_to_its_removal_is_closed() {
+    let ops = vec![
+        Say(2, Action::Join(1, Start::Live)),
+        Rest { ms: 0 },
+        Nap(2),
+        sent(1, 1200),
+        Rest { ms: 0 },
+        sent(1, 1200),
+        Rest { ms: 0 },
+        Beside(Call::Standing { room: 1, user: 1, standing: Standing::Outsider }),
+        Rest { ms: 0 },
+        Beside(Call::Delete(1)), // the store has done it, and the engine does not know yet
+        Rest { ms: 0 },
+        Wake(2),
+        Rest { ms: 200 },
+    ];
+    replay(&[(17, 50)], ops);
 }

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The server pings every 25 s. Two of them missed, and the connection is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Questions whose answer is not acked yet. At the bound the bot hears no more until all of them are, and then comes
 /// back for the rest: the timeline keeps it.
@@ -124,7 +124,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Answers until the connection ends.
-    pub(super) async fn to_the_end(mut self) -> Ended {
+    pub(super) async fn run(mut self) -> Ended {
         loop {
             if let Err(ended) = self.step().await {
                 return ended;
@@ -135,7 +135,7 @@ impl<'a> Talk<'a> {
     async fn step(&mut self) -> Result<(), Ended> {
         let frame = self.next().await?;
         match frame.r#type.as_str() {
-            "welcome" => self.me = frame.user["id"].as_str().unwrap_or_default().to_owned(),
+            "welcome" => frame.user["id"].as_str().unwrap_or_default().clone_into(&mut self.me),
             "joined" => self.joined(frame),
             // The bot never leaves: so it was told to.
             "left" => return Err(Stopped::Room(frame.reason.unwrap_or_default()).into()),
@@ -236,7 +236,7 @@ impl<'a> Talk<'a> {
         loop {
             match timeout(SILENCE_MAX, self.socket.next()).await {
                 Ok(Some(Ok(Message::Text(text)))) => {
-                    return serde_json::from_str(&text).map_err(|_| Ended::LOST);
+                    return serde_json::from_str(&text).or(Err(Ended::LOST));
                 }
                 Ok(Some(Ok(Message::Close(frame)))) => return Err(closed(frame.as_ref())),
                 Ok(Some(Ok(_))) => {}
