@@ -45,13 +45,26 @@ impl Home {
         let line = timeout(DEADLINE, lines.next_line()).await.expect("it starts").unwrap();
         let line = line.expect("it says where it listens");
         let address = line.strip_prefix("listening on http://").expect(&line).parse().unwrap();
-        Program { child, address }
+        Program { _guard: guard(child.id().unwrap()), child, address }
     }
+}
+
+/// Kills the server where the test goes without a word: its end of the pipe is closed then.
+fn guard(pid: u32) -> Child {
+    Command::new("sh")
+        .args(["-c", "read -r _; kill -9 $0", &pid.to_string()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 /// A running server. It is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// Dropped before the server is, so that it never kills a process that came after.
+    _guard: Child,
     child: Child,
     pub(crate) address: SocketAddr,
 }
