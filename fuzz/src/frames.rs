@@ -9,7 +9,7 @@ use chat_core::protocol::{
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     error::ProtocolError,
-    protocol::{Role, WebSocket},
+    protocol::{Role, WebSocket, WebSocketConfig},
 };
 
 /// A text is repeated up to 2^this times: so that a small input has frames with headers of all three lengths.
@@ -17,6 +17,9 @@ const DOUBLINGS_MAX: u8 = 14;
 
 /// Bytes of one text, and about those of all: an input costs some milliseconds at most.
 const TEXT_BYTES_MAX: usize = 1 << 17;
+
+/// Bytes that the client reads at once, at most.
+const READ_BUFFER_BYTES: usize = 512;
 
 /// Writes texts as frames, and reads them back as a client whose socket gives the bytes in small pieces.
 ///
@@ -46,7 +49,9 @@ pub fn frames(data: &[u8]) {
         }
     }
     let socket = Trickle { bytes, taken: 0, pieces, turn: 0 };
-    let mut client = WebSocket::from_raw_socket(socket, Role::Client, None);
+    // tungstenite clears this much before each read: more would make small pieces slow.
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    let mut client = WebSocket::from_raw_socket(socket, Role::Client, Some(config));
     for text in texts {
         assert!(
             next(&mut client).as_ref() == Some(&text),
