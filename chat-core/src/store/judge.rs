@@ -102,6 +102,12 @@ pub trait Facts {
     /// The store's own.
     fn other_emojis(&mut self, room: RoomNo, target: Seq, emoji: &str) -> Result<usize, Self::Error>;
 
+    /// When the event of this number was committed; `None` where none is kept.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn committed_at(&mut self, room: RoomNo, seq: Seq) -> Result<Option<Timestamp>, Self::Error>;
+
     /// What is new in `patch` for the room: the same, less what the room already has.
     ///
     /// # Errors
@@ -277,7 +283,7 @@ impl<F: Facts> Case<'_, F> {
             return Ok(Err(Refused::Forbidden));
         }
         let change = match (before, standing) {
-            _ if before == standing => return Ok(Ok(self.nothing_new())),
+            _ if before == standing => return Ok(Ok(self.nothing_new()?)),
             (Standing::Member(_), Standing::Member(role)) => MemberChange::Role(role),
             (_, Standing::Member(role)) => MemberChange::Added(role),
             (_, Standing::Outsider) => MemberChange::Removed,
@@ -293,13 +299,16 @@ impl<F: Facts> Case<'_, F> {
         }
         let news = self.facts.news(self.item.room, patch)?;
         if news == RoomPatch::default() {
-            return Ok(Ok(self.nothing_new()));
+            return Ok(Ok(self.nothing_new()?));
         }
         Ok(Ok(Decision::Accept(EventBody::Room(news))))
     }
 
-    fn nothing_new(&self) -> Decision {
-        Decision::Duplicate(self.room.last_seq, self.item.at)
+    /// The room is so already, at the latest since its newest event.
+    fn nothing_new(&mut self) -> Result<Decision, F::Error> {
+        let last = self.room.last_seq;
+        let at = self.facts.committed_at(self.item.room, last)?;
+        Ok(Decision::Duplicate(last, at.unwrap_or(self.item.at)))
     }
 }
 

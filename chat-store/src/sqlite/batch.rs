@@ -291,6 +291,11 @@ impl Facts for Batch<'_> {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
+    fn committed_at(&mut self, room: RoomNo, seq: Seq) -> rusqlite::Result<Option<Timestamp>> {
+        let mut statement = self.tx.prepare_cached("SELECT at FROM events WHERE room = ?1 AND seq = ?2")?;
+        statement.query_row((sql(room.0), sql(seq.0)), |row| timestamp(row, 0)).optional()
+    }
+
     fn news(&mut self, room: RoomNo, patch: &RoomPatch) -> rusqlite::Result<RoomPatch> {
         let mut statement = self.tx.prepare_cached(ROOM_BY_NO)?;
         let today = statement.query_row([sql(room.0)], room_record).optional()?.map(|room| RoomPatch {

@@ -54,6 +54,10 @@ impl Facts for Data {
         Ok(self.rooms.get(&room).map_or(0, |room| room.other_emojis(target, emoji)))
     }
 
+    fn committed_at(&mut self, room: RoomNo, seq: Seq) -> Result<Option<Timestamp>, Infallible> {
+        Ok(self.rooms.get(&room).and_then(|room| room.events.get(&seq)).map(|event| event.at))
+    }
+
     fn news(&mut self, room: RoomNo, patch: &RoomPatch) -> Result<RoomPatch, Infallible> {
         let today = self.rooms.get(&room).map(|room| RoomPatch {
             name: Some(room.record.name.clone()),

@@ -2,7 +2,7 @@
 
 use super::stage::{
     Got::{New, No, Was},
-    Stage, add, ban, host, message, on_server, private, public, remove, room_id, stand, user,
+    Stage, add, ban, earlier, host, message, on_server, private, public, remove, room_id, stand, user,
 };
 use crate::{
     ids::RoomNo,
@@ -98,7 +98,9 @@ pub async fn members_are_changed_by_managers(store: &dyn Store) {
 pub async fn the_standing_one_has_is_a_duplicate(store: &dyn Store) {
     let room = Stage::open(store, private("r")).await;
     assert_eq!(room.one("ann", add("bob")).await, Was(2));
-    room.make("ann", message("between")).await;
+    let between = room.by("ann", message("between"));
+    room.append([between.clone()]).await;
+    assert_eq!(earlier(store, room.by("ann", add("bob"))).await, (3, between.at));
     let batch = [add("bob"), role("ann", Role::Manager), remove("cat"), ban("dan"), ban("dan")];
     let batch = batch.map(|change| room.by("ann", change));
     assert_eq!(room.append(batch).await, [Was(3), Was(3), Was(3), New(4), Was(4)]);

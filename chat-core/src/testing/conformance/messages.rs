@@ -2,13 +2,13 @@
 
 use super::stage::{
     Got::{New, No, Was},
-    Stage, delete, edit, host_as, json, keyed, message, public, react, unreact, user,
+    Stage, delete, earlier, edit, host_as, json, keyed, message, public, react, unreact, user,
 };
 use crate::{
-    ids::{Seq, Timestamp},
+    ids::Seq,
     limits::EMOJIS_MAX,
     protocol::{Draft, EventBody, EventKind, HistoryFrom, Reactions},
-    store::{Append, Appended, Change, PageQuery, Refused, Store},
+    store::{Change, PageQuery, Refused, Store},
 };
 
 /// A message has its newest text and the time of that edit; each `edited` event keeps its own text.
@@ -29,14 +29,6 @@ pub async fn an_edit_shows_in_its_message(store: &dyn Store) {
     let text = |text: &str| EventBody::Edited { target: Seq(2), text: Some(text.into()) };
     assert_eq!(edits.into_iter().map(|event| event.body).collect::<Vec<_>>(), [text("two"), text("three")]);
     room.check().await;
-}
-
-async fn earlier(store: &dyn Store, item: Append) -> (u64, Timestamp) {
-    let outcomes = store.append(vec![item]).await.unwrap();
-    match outcomes[0] {
-        Ok(Appended::Duplicate { seq, at }) => (seq.0, at),
-        _ => panic!("it is no duplicate: {outcomes:?}"),
-    }
 }
 
 /// An edit to the text that stands is a duplicate of what brought that text: the newest edit, or the message.

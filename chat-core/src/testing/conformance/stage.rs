@@ -145,6 +145,14 @@ pub(super) fn numbers(events: &[Event]) -> Vec<u64> {
 /// Everything after the start, read upwards.
 pub(super) const ALL: HistoryFrom = HistoryFrom::After(Seq::ZERO);
 
+pub(super) async fn earlier(store: &dyn Store, item: Append) -> (u64, Timestamp) {
+    let outcomes = store.append(vec![item]).await.unwrap();
+    match outcomes[0] {
+        Ok(Appended::Duplicate { seq, at }) => (seq.0, at),
+        _ => panic!("it is no duplicate: {outcomes:?}"),
+    }
+}
+
 pub(super) async fn create(store: &dyn Store, new: NewRoom) -> Created {
     store.create_room(new, u64::MAX).await.unwrap()
 }
