@@ -241,6 +241,7 @@ pub(crate) fn refused(refused: Refused) -> CommandError {
         Refused::NoRoom => CommandError::no_such_room(),
         Refused::NoTarget => CommandError::new(ErrorCode::NotFound, "there is no such message"),
         Refused::Forbidden => CommandError::new(ErrorCode::Forbidden, "this is not yours to do"),
+        Refused::TooMany => CommandError::new(ErrorCode::TooLarge, "there are too many different reactions"),
         Refused::Conflict(_) => CommandError::new(ErrorCode::Conflict, "the room has changed meanwhile"),
     }
 }

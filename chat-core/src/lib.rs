@@ -43,6 +43,7 @@
 mod bell;
 pub mod bus;
 mod committer;
+mod connection;
 mod driver;
 mod engine;
 mod hub;

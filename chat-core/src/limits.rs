@@ -83,6 +83,10 @@ pub const BATCH_ITEMS_MAX: usize = 1000;
 /// Bytes of one transaction; one item may be larger.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
+/// Different emojis that a message ever had under it. Past it a new one is refused as `too_large`: a page of history
+/// must stay bounded.
+pub const EMOJIS_MAX: usize = 100;
+
 /// Longest pause between two commits, which gathers sends into one transaction.
 pub const COMMIT_PACE_MAX: Duration = Duration::from_millis(10);
 

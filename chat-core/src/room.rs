@@ -273,6 +273,13 @@ impl Room {
         Look { found, end, heard }
     }
 
+    /// Where a connection's right to read ends, if it does, and up to which event the room knows that: when it knows
+    /// more, the connection hears of it.
+    pub(crate) fn reach(&self, conn: ConnId) -> (Option<End>, Seq) {
+        self.people.get(&conn).inspect(|person| person.stir.settle());
+        (self.end_of(conn), self.tail.last())
+    }
+
     /// Where a connection's right to read ends, if it does.
     pub(crate) fn end_of(&self, conn: ConnId) -> Option<End> {
         let gone = Some(End { seq: Seq::ZERO, reason: LeftReason::Closed });
@@ -356,7 +363,7 @@ impl Room {
     /// The user of this connection has read up to `seq`, never past the end. Returns whose mark moved, and to where.
     pub(crate) fn read(&mut self, now: Duration, conn: ConnId, seq: Seq) -> Option<(UserId, Seq)> {
         let user = self.present(conn)?;
-        let seq = seq.min(self.tail.last());
+        let seq = seq.min(self.known);
         let moved = self.talk(|presence| presence.read(now, &user, conn, seq))?;
         Some((user, moved))
     }

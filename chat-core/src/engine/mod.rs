@@ -16,6 +16,7 @@ pub use self::{
 };
 use crate::{
     bus::Bus,
+    connection::Acks,
     driver::{Clock, Driver, until},
     hub::{Hub, MissingRooms},
     ids::ConnId,
@@ -23,7 +24,7 @@ use crate::{
     policy::{AllowAll, Policy},
     protocol::Codec,
     rights::Identity,
-    session::{Acks, Session},
+    session::Session,
     store::{Store, StoreError},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::MissingRooms;
+use super::{MissingRooms, rooms::Ask};
 use crate::{
     ids::{Epoch, RoomId, RoomNo, Seq},
     limits::Limits,
@@ -47,6 +47,8 @@ pub(crate) enum Job {
         who: Identity,
         /// What to do where it is not there.
         missing: MissingRooms,
+        /// The number of this question.
+        ask: Ask,
         /// Who waits.
         address: Address,
     },

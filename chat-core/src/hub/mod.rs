@@ -18,7 +18,7 @@ use std::{
 };
 
 pub(crate) use self::job::{Address, DIRECT_PREFIX, Done, Job, OpenError, PageJob, Task, read_history, run};
-use self::rooms::Rooms;
+use self::rooms::{Ask, Rooms};
 use crate::{
     bell::Doorbell,
     bus::Notice,
@@ -244,8 +244,8 @@ impl Hub {
 
     /// Asks for a room to be in memory, made where it is missing and may be; the answer is [`News::Opened`].
     pub(crate) fn open(&self, room: &RoomId, who: Identity, address: Address) {
-        lock(&self.rooms).announce(room);
-        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, address });
+        let ask = lock(&self.rooms).announce(room);
+        self.ask(Job::Open { room: room.clone(), who, missing: self.missing, ask, address });
     }
 
     /// The next thing to ask the store, with [`run`]; then [`Hub::handle_done`] is owed.
@@ -265,8 +265,8 @@ impl Hub {
     /// Passes on what the store said. Where it did not answer something that nobody gives up, it is to be asked again.
     fn take_done(&self, now: Now, Task { job, pause }: Task, done: Done) -> Option<Task> {
         match (job, done) {
-            (Job::Open { room, who, address, .. }, Done::View(view)) => {
-                self.opened(now, &room, who, address, view);
+            (Job::Open { room, who, ask, address, .. }, Done::View(view)) => {
+                self.opened(now, (&room, ask), who, address, view);
             }
             (Job::View { who, address, .. }, Done::View(view)) => {
                 let seen = view.map_err(CommandError::from).and_then(|view| {
@@ -301,7 +301,7 @@ impl Hub {
     fn opened(
         &self,
         now: Now,
-        room: &RoomId,
+        (room, ask): (&RoomId, Ask),
         who: Identity,
         address: Address,
         view: Result<Option<RoomView>, OpenError>,
@@ -314,11 +314,11 @@ impl Hub {
         let (mut view, role) = match found {
             Ok(found) => found,
             Err(error) => {
-                lock(&self.rooms).give_up(room);
+                lock(&self.rooms).give_up(room, ask);
                 return address.send(News::Opened(Err(error)));
             }
         };
-        let entered = lock(&self.rooms).enter(&view, &self.limits);
+        let entered = lock(&self.rooms).enter(&view, ask, &self.limits);
         // Otherwise the reading is older than what is in memory.
         let Some(cell) = entered else { return self.open(room, who, address) };
         let moved = lock(&self.marks).get(&(cell.no, who.user)).copied();

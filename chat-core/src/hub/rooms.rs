@@ -17,7 +17,12 @@ use crate::{
 pub(super) struct Rooms {
     by_id: BTreeMap<RoomId, Slot>,
     by_no: BTreeMap<RoomNo, Arc<RoomCell>>,
+    asks: u64,
 }
+
+/// The number of a question to the store about a room.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ask(u64);
 
 #[derive(Debug)]
 enum Slot {
@@ -30,7 +35,9 @@ enum Slot {
 /// What is heard of a room while the store is asked for it may not be in the store's answer.
 #[derive(Debug, Default)]
 struct Expected {
-    /// How many questions are under way.
+    /// The first question: what answers an earlier one may be older than what is noted here.
+    since: Ask,
+    /// How many questions are under way, of those from the first on.
     asked: usize,
     /// The highest numbers committed, by incarnation.
     heard: BTreeMap<RoomNo, Seq>,
@@ -40,16 +47,21 @@ struct Expected {
 
 impl Rooms {
     /// Says that the store is asked for a room: from now on no commit in it goes unheard.
-    pub(super) fn announce(&mut self, id: &RoomId) {
-        let slot = self.by_id.entry(id.clone()).or_insert_with(|| Slot::Expected(Expected::default()));
-        if let Slot::Expected(expected) = slot {
+    pub(super) fn announce(&mut self, id: &RoomId) -> Ask {
+        self.asks += 1;
+        let ask = Ask(self.asks);
+        let expected = || Slot::Expected(Expected { since: ask, ..Expected::default() });
+        if let Slot::Expected(expected) = self.by_id.entry(id.clone()).or_insert_with(expected) {
             expected.asked += 1;
         }
+        ask
     }
 
-    /// The store knows no such room, or did not answer.
-    pub(super) fn give_up(&mut self, id: &RoomId) {
-        if let Some(Slot::Expected(expected)) = self.by_id.get_mut(id) {
+    /// The store knows no such room, or did not answer, or its answer is too old.
+    pub(super) fn give_up(&mut self, id: &RoomId, ask: Ask) {
+        if let Some(Slot::Expected(expected)) = self.by_id.get_mut(id)
+            && ask >= expected.since
+        {
             expected.asked = expected.asked.saturating_sub(1);
             if expected.asked == 0 {
                 self.by_id.remove(id);
@@ -59,7 +71,7 @@ impl Rooms {
 
     /// The room that the store has told of. `None` where that is older than what memory knows: the store must be asked
     /// again.
-    pub(super) fn enter(&mut self, view: &RoomView, limits: &Limits) -> Option<Arc<RoomCell>> {
+    pub(super) fn enter(&mut self, view: &RoomView, ask: Ask, limits: &Limits) -> Option<Arc<RoomCell>> {
         let (id, no) = (&view.room.id, view.room.no);
         match self.by_id.get(id)? {
             Slot::Open(cell) if cell.no == no => Some(cell.clone()),
@@ -71,8 +83,8 @@ impl Rooms {
                 cell.lock().close();
                 None
             }
-            Slot::Expected(expected) if expected.gone.contains(&no) => {
-                self.give_up(id);
+            Slot::Expected(expected) if ask < expected.since || expected.gone.contains(&no) => {
+                self.give_up(id, ask);
                 None
             }
             Slot::Expected(expected) => {

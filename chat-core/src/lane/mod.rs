@@ -9,12 +9,12 @@ use self::seat::{Feed, Seat};
 use crate::{
     bell::{LaneNo, Stir},
     committer::{ReplyTo, Submission},
+    connection::{Acks, Connection},
     hub::Job,
     ids::{Epoch, RoomId, Seq, Timestamp},
     mail::{News, Opened, Outcome},
     protocol::{Ack, CommandError, CommandId, ErrorCode, HistoryQuery, Reply, RoomCommand},
     request::change_of,
-    session::{Acks, Connection},
     store::{Append, Appended, Require},
 };
 

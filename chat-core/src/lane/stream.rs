@@ -2,14 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Feed, Flow, Lane, Owed};
+use super::{Busy, Feed, Flow, Lane, Owed};
 use crate::{
+    connection::Connection,
     hub::{Job, PageJob},
     ids::Seq,
     presence::Spoken,
-    protocol::{Ack, Event, HistoryFrom, Joined, LeftReason, Reply},
+    protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
     room::End,
-    session::Connection,
     sink::Sink,
     store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
@@ -28,7 +28,7 @@ enum Halt {
     Done,
     /// The sink is full.
     Full,
-    /// An outcome must be known first.
+    /// An answer of the store must come first.
     Wait,
 }
 
@@ -187,14 +187,15 @@ impl Lane {
     /// Takes the page that was asked for; one that was asked for before the room was left and joined again is no use.
     pub(super) fn take_page(&mut self, ticket: u64, page: Result<Page, NoPage>) {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
+        let removed = |seq| End { seq, reason: LeftReason::Removed };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
         let (events, end) = match page {
             // What comes next is kept no longer: whoever may still read begins anew.
             Ok(page) if page.first_seq > seat.position.next() => {
                 seat.cell.lock().handle_trimmed(page.first_seq);
-                (Vec::new(), page.end.and_then(|_| at_once(LeftReason::Removed)))
+                (Vec::new(), page.end.map(removed))
             }
-            Ok(page) => (page.events, page.end.map(|seq| End { seq, reason: LeftReason::Removed })),
+            Ok(page) => (page.events, page.end.map(removed)),
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
         };
@@ -206,12 +207,15 @@ impl Lane {
         let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
             return Halt::Done;
         };
-        let end = [seat.cell.lock().end_of(connection.conn), stored]
-            .into_iter()
-            .flatten()
-            .min_by_key(|end| end.seq);
+        let (known, live) = seat.cell.lock().reach(connection.conn);
+        // Where both say the same, the room also knows why.
+        let end = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
         let empty = events.is_empty();
-        if let Err((events, halt)) = self.hand_out_page(events, end, connection, sink) {
+        let handed_out = match end {
+            Some(end) if end.seq > live && empty => Err((events, Halt::Wait)),
+            _ => self.hand_out_page(events, (end, live), connection, sink),
+        };
+        if let Err((events, halt)) = handed_out {
             if let Some(seat) = &mut self.seat {
                 seat.feed = Feed::Page { events, end: stored };
             }
@@ -227,14 +231,19 @@ impl Lane {
     }
 
     /// Hands out the events of a page up to the end of the right to read, or gives back what is left of them.
+    ///
+    /// What is not live yet waits: it may end the right to read what comes next, which the room finds out first.
     fn hand_out_page(
         &mut self,
         mut events: VecDeque<Event>,
-        end: Option<End>,
+        (end, live): (Option<End>, Seq),
         connection: &mut Connection,
         sink: &mut impl Sink,
     ) -> Result<(), (VecDeque<Event>, Halt)> {
         while let Some(event) = events.front().filter(|event| end.is_none_or(|end| event.seq <= end.seq)) {
+            if event.seq > live {
+                return Err((events, Halt::Wait));
+            }
             match self.place(event, connection, sink) {
                 Ok(Placing::Show) => events.pop_front().into_iter().for_each(|event| sink.event(event)),
                 Ok(_) => drop(events.pop_front()),
@@ -261,7 +270,7 @@ impl Lane {
             return Halt::Full;
         }
         let whole = seat.position < block.first() && end.is_none_or(|end| end.seq >= block.last());
-        if whole && self.owed.is_empty() {
+        if whole && self.owed.is_empty() && !matches!(self.busy, Some(Busy::Reading { .. })) {
             seat.position = block.last();
             sink.block(block);
             return Halt::Done;
@@ -312,6 +321,10 @@ impl Lane {
 
     fn placing(&self, event: &Event, connection: &Connection) -> Placing {
         let Some(seat) = &self.seat else { return Placing::Wait };
+        // A page of history that is on its way may have been read before: its texts come first.
+        if matches!((&self.busy, &event.body), (Some(Busy::Reading { .. }), EventBody::Deleted { .. })) {
+            return Placing::Wait;
+        }
         match self.owed.front() {
             Some(Owed::Place { seq, .. }) if *seq == event.seq => Placing::Replace,
             // It may be the event of an append whose outcome is still on its way here.

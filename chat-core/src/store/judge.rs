@@ -6,6 +6,7 @@
 use super::{Append, Appended, Change, Committed, Refused};
 use crate::{
     ids::{RoomId, RoomNo, Seq, Timestamp, UserId},
+    limits::EMOJIS_MAX,
     protocol::{Draft, Event, EventBody, MemberChange, Message, RoomPatch},
     rights::{Authority, Role, Standing, Visibility, role_in_room},
 };
@@ -95,6 +96,12 @@ pub trait Facts {
         emoji: &str,
     ) -> Result<Option<ReactionFacts>, Self::Error>;
 
+    /// How many emojis other than this one ever stood under message `target`, taken back or not.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn other_emojis(&mut self, room: RoomNo, target: Seq, emoji: &str) -> Result<usize, Self::Error>;
+
     /// What is new in `patch` for the room: the same, less what the room already has.
     ///
     /// # Errors
@@ -154,7 +161,8 @@ struct Case<'a, F> {
 /// - a message may answer any message that is kept;
 /// - an edit needs one's own message, not deleted; the text it already has is a duplicate;
 /// - a deletion needs one's own message or a manager;
-/// - a reaction needs a message, not deleted; one that is already so is a duplicate of what made it so;
+/// - a reaction needs a message, not deleted; one that is already so is a duplicate of what made it so; a new emoji under
+///   a message that had [`EMOJIS_MAX`] others is too much ([`Refused::TooMany`]);
 /// - a membership is changed by a manager, never beyond one's own role, neither that of a higher one; everybody may
 ///   leave; a standing that one already has is a duplicate of the room's newest event;
 /// - the room is changed by a manager; what changes nothing is a duplicate of the room's newest event.
@@ -253,6 +261,9 @@ impl<F: Facts> Case<'_, F> {
             Some(last) if last.removed == remove => Decision::Duplicate(last.seq, last.at),
             // There never was one: it has been away since the message came.
             None if remove => Decision::Duplicate(target, message.at),
+            None if self.facts.other_emojis(self.item.room, target, emoji)? >= EMOJIS_MAX => {
+                return Ok(Err(Refused::TooMany));
+            }
             _ => Decision::Accept(EventBody::Reaction { target, emoji: emoji.into(), remove }),
         }))
     }

@@ -56,6 +56,9 @@ pub enum Refused {
     /// The actor may not do this here.
     #[error("this is not yours to do")]
     Forbidden,
+    /// The message has as many different emojis under it as it may have.
+    #[error("there are too many different reactions")]
+    TooMany,
     /// The room's version is another than required: the one that it has.
     #[error("the room has changed meanwhile")]
     Conflict(u64),

@@ -66,25 +66,32 @@ impl TestServer {
     }
 
     pub(crate) async fn http(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let body = body.map(|body| body.to_string());
-        let head = body.as_ref().map_or(String::new(), |body| {
-            format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
-        });
-        self.raw_http(&format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{head}\r\n{}",
-            self.address,
-            body.unwrap_or_default()
-        ))
-        .await
+        http(self.address, method, path, body).await
     }
 
     /// Sends these bytes and reads one answer, or as much as comes.
     pub(crate) async fn raw_http(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        // A server may refuse before it has read everything.
-        let _ = stream.write_all(request.as_bytes()).await;
-        Answer::read(&mut stream).await
+        raw_http(self.address, request).await
     }
+}
+
+/// A request on a connection of its own.
+pub(crate) async fn http(address: SocketAddr, method: &str, path: &str, body: Option<Value>) -> Answer {
+    let body = body.map(|body| body.to_string());
+    let head = body.as_ref().map_or(String::new(), |body| {
+        format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
+    });
+    let body = body.unwrap_or_default();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{head}\r\n{body}");
+    raw_http(address, &request).await
+}
+
+async fn raw_http(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A server may refuse before it has read everything.
+    let _ = stream.write_all(request.as_bytes()).await;
+    Answer::read(&mut stream).await
 }
 
 /// An HTTP answer.

@@ -283,6 +283,14 @@ impl Facts for Batch<'_> {
         reaction.optional()
     }
 
+    fn other_emojis(&mut self, room: RoomNo, target: Seq, emoji: &str) -> rusqlite::Result<usize> {
+        let mut statement = self.tx.prepare_cached(
+            "SELECT count(DISTINCT emoji) FROM reactions WHERE room = ?1 AND target = ?2 AND emoji <> ?3",
+        )?;
+        let count: i64 = statement.query_row((sql(room.0), sql(target.0), emoji), |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     fn news(&mut self, room: RoomNo, patch: &RoomPatch) -> rusqlite::Result<RoomPatch> {
         let mut statement = self.tx.prepare_cached(ROOM_BY_NO)?;
         let today = statement.query_row([sql(room.0)], room_record).optional()?.map(|room| RoomPatch {

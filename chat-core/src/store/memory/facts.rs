@@ -50,6 +50,10 @@ impl Facts for Data {
         Ok(self.rooms.get(&room).and_then(|room| room.reaction(target, user, emoji)))
     }
 
+    fn other_emojis(&mut self, room: RoomNo, target: Seq, emoji: &str) -> Result<usize, Infallible> {
+        Ok(self.rooms.get(&room).map_or(0, |room| room.other_emojis(target, emoji)))
+    }
+
     fn news(&mut self, room: RoomNo, patch: &RoomPatch) -> Result<RoomPatch, Infallible> {
         let today = self.rooms.get(&room).map(|room| RoomPatch {
             name: Some(room.record.name.clone()),

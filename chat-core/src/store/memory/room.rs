@@ -1,6 +1,9 @@
 //! One room in memory, and what each event does to it.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use crate::{
     ids::{RoomNo, Seq, Timestamp, UserId},
@@ -193,6 +196,12 @@ impl Room {
 
     pub(super) fn reaction(&self, target: Seq, user: &UserId, emoji: &str) -> Option<ReactionFacts> {
         self.reactions.get(&target)?.get(&(emoji.into(), user.clone())).copied()
+    }
+
+    /// How many emojis other than this one ever stood under a message.
+    pub(super) fn other_emojis(&self, target: Seq, emoji: &str) -> usize {
+        let all = self.reactions.get(&target).into_iter().flat_map(BTreeMap::keys).map(|(emoji, _)| &**emoji);
+        all.filter(|other| *other != emoji).collect::<BTreeSet<_>>().len()
     }
 
     pub(super) fn view(&self, user: &UserId) -> RoomView {

@@ -1,13 +1,14 @@
 //! Messages as they now are: edits, deletions, reactions.
 
 use super::stage::{
-    Got::{New, Was},
+    Got::{New, No, Was},
     Stage, delete, edit, host_as, json, keyed, message, public, react, unreact, user,
 };
 use crate::{
     ids::{Seq, Timestamp},
+    limits::EMOJIS_MAX,
     protocol::{Draft, EventBody, EventKind, HistoryFrom, Reactions},
-    store::{Append, Appended, Change, PageQuery, Store},
+    store::{Append, Appended, Change, PageQuery, Refused, Store},
 };
 
 /// A message has its newest text and the time of that edit; each `edited` event keeps its own text.
@@ -132,6 +133,20 @@ pub async fn reactions_are_sorted_and_compared_byte_for_byte(store: &dyn Store) 
     sorted.sort_unstable_by_key(|emoji| emoji.as_bytes());
     let sorted: Vec<_> = sorted.into_iter().map(|emoji| (emoji, 1, true)).collect();
     assert_eq!(room.message("bob", 1).await.reactions, reactions(&sorted));
+    room.check().await;
+}
+
+/// A page of history stays bounded: so many emojis under a message, taken back or not, and no other.
+pub async fn different_emojis_under_a_message_have_a_bound(store: &dyn Store) {
+    let room = Stage::open(store, public("r")).await;
+    room.make("ann", message("one")).await;
+    for n in 0..EMOJIS_MAX {
+        room.make("bob", react(1, &n.to_string())).await;
+    }
+    room.make("bob", unreact(1, "0")).await;
+    assert_eq!(room.one("bob", react(1, "another")).await, No(Refused::TooMany));
+    room.make("cat", react(1, "0")).await;
+    room.make("cat", react(1, "1")).await;
     room.check().await;
 }
 

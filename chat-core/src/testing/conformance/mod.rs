@@ -126,6 +126,7 @@ cases! { $
         reactions_are_counted_for_each_reader
         a_reaction_that_changes_nothing_is_a_duplicate
         reactions_are_sorted_and_compared_byte_for_byte
+        different_emojis_under_a_message_have_a_bound
         reactions_go_with_their_message;
     pages:
         a_page_holds_what_a_naive_reading_finds

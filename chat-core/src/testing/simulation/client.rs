@@ -7,6 +7,7 @@ use std::{
 
 use super::log::Log;
 use crate::{
+    connection::Acks,
     hub::Hub,
     ids::{ConnId, Epoch, RoomId, Seq, UserId},
     presence::Spoken,
@@ -15,7 +16,7 @@ use crate::{
         RoomCommand, Welcome,
     },
     rights::Identity,
-    session::{Acks, Session},
+    session::Session,
     sink::Sink,
     tail::Block,
     time::Now,
