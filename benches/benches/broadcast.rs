@@ -4,9 +4,10 @@
 //! it is woken. A number is the time of one publish (of 1 event, or of 8 at once) until all subscribers have it; the
 //! rate is deliveries a second.
 //!
-//! The engine's figures hold all that a message goes through, but for the disk: rights, policy, the commit's queue and
-//! its pace, the store in memory, the tail. The baselines only hand a ready event on, so what the engine adds shows best
-//! with few subscribers, and what fan-out costs with many.
+//! The engine's events come as those of another node do: committed to the store in memory, and told over the bus, as
+//! many as there are in one notice. A `send` would wait for the commit's pace, some milliseconds in which nothing is
+//! done, and hide what is asked here. What the store and the bus cost is in the figures; with many subscribers it is
+//! little. The baselines only hand a ready event on: no room, no rights, no place from which to come back.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
@@ -20,9 +21,12 @@ use std::{
 
 use chat_benches::{TEXT_BYTES, Tally, event, frames_in};
 use chat_core::{
-    After, Codec, Draft, Engine, Identity, Incoming, MissingRooms, RoomId, WireSession,
+    After, Codec, Draft, Engine, Identity, Incoming, NewRoomOutcome, RoomDraft, WireSession,
+    bus::{Bus, LocalBus, Notice},
+    ids::{RoomNo, Timestamp},
     protocol::{Event, codec::put_one},
-    store::MemoryStore,
+    rights::{Actor, Visibility},
+    store::{Append, Appended, Change, MemoryStore, Require, Store},
 };
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
@@ -59,36 +63,49 @@ impl<P: AsyncFn(usize)> Stage<P> {
     }
 }
 
-async fn engine() -> Engine {
-    let missing = MissingRooms::Create { rooms_max: 1 };
-    Engine::builder(MemoryStore::new()).missing_rooms(missing).build().await.unwrap()
+/// An engine with one room, and what another node over the same store would do.
+struct House {
+    engine: Engine,
+    store: MemoryStore,
+    bus: LocalBus,
+    room: RoomNo,
+    ann: Actor,
 }
 
-/// Hands `events` in at once: they are committed together.
-async fn send(engine: &Engine, ann: &Identity, room: &RoomId, events: usize) {
-    let mut sends: JoinSet<()> = JoinSet::new();
-    for _ in 1..events {
-        let (engine, ann, room) = (engine.clone(), ann.clone(), room.clone());
-        sends.spawn(async move { drop(engine.send(&ann, &room, draft()).await.unwrap()) });
+impl House {
+    async fn build() -> Self {
+        let (store, bus, ann) = (MemoryStore::new(), LocalBus::new(), Identity::new("ann").unwrap());
+        let engine = Engine::builder(store.clone()).bus(bus.clone()).build().await.unwrap();
+        let lobby = RoomDraft::group(Visibility::Public).id("lobby".parse().unwrap());
+        let NewRoomOutcome::New(view) = engine.create_room(&ann, lobby).await.unwrap() else {
+            unreachable!("the store is new")
+        };
+        Self { engine, store, bus, room: view.room.no, ann: ann.actor() }
     }
-    engine.send(ann, room, draft()).await.unwrap();
-    sends.join_all().await;
-}
 
-fn draft() -> Draft {
-    Draft::text("x".repeat(TEXT_BYTES))
-}
-
-fn publisher(engine: Engine) -> impl AsyncFn(usize) {
-    let (ann, room) = (Identity::new("ann").unwrap(), RoomId::new("lobby").unwrap());
-    async move |events| send(&engine, &ann, &room, events).await
+    async fn commit(&self, events: usize) {
+        let append = || Append {
+            room: self.room,
+            actor: self.ann.clone(),
+            at: Timestamp(1_764_000_000_000),
+            change: Change::Message(Draft::text("x".repeat(TEXT_BYTES))),
+            require: Require::default(),
+        };
+        let batch = (0..events).map(|_| append()).collect();
+        let outcomes = self.store.append(batch).await.unwrap().into_iter();
+        let committed = outcomes.map(|outcome| match outcome {
+            Ok(Appended::New(committed)) => committed,
+            other => unreachable!("a message without a key is always new: {other:?}"),
+        });
+        self.bus.publish(Notice::Committed(committed.collect()));
+    }
 }
 
 /// Sessions of one user, so that nobody has to be told who is online.
 async fn local_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
-    let (engine, tally, mut tasks) = (engine().await, Tally::default(), JoinSet::new());
+    let (house, tally, mut tasks) = (House::build().await, Tally::default(), JoinSet::new());
     for _ in 0..subscribers {
-        let mut session = engine.connect(Identity::new("bob").unwrap());
+        let mut session = house.engine.connect(Identity::new("bob").unwrap());
         session.join("lobby", After::Live).await.unwrap();
         let tally = tally.clone();
         tasks.spawn(async move {
@@ -97,14 +114,14 @@ async fn local_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
             }
         });
     }
-    Stage { publisher: publisher(engine), tally, _subscribers: tasks }
+    Stage { publisher: async move |events| house.commit(events).await, tally, _subscribers: tasks }
 }
 
 /// The same up to the bytes that a socket would get.
 async fn wire_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
-    let (engine, tally, mut tasks) = (engine().await, Tally::default(), JoinSet::new());
+    let (house, tally, mut tasks) = (House::build().await, Tally::default(), JoinSet::new());
     let mut sessions: Vec<WireSession> =
-        (0..subscribers).map(|_| engine.attach(Identity::new("bob").unwrap(), Codec::Single)).collect();
+        (0..subscribers).map(|_| house.engine.attach(Identity::new("bob").unwrap(), Codec::Single)).collect();
     for session in &mut sessions {
         session.handle_text(r#"{"type":"join","id":1,"room":"lobby"}"#);
         while !session.is_idle() {
@@ -122,7 +139,7 @@ async fn wire_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
             }
         });
     }
-    Stage { publisher: publisher(engine), tally, _subscribers: tasks }
+    Stage { publisher: async move |events| house.commit(events).await, tally, _subscribers: tasks }
 }
 
 /// Baseline: tokio's broadcast channel.

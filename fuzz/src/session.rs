@@ -19,13 +19,14 @@ const ROUNDS_MAX: usize = 20_000;
 
 /// Plays the bytes as a script and checks all that the users hear.
 ///
-/// Each line is one step; time stands still unless all wait for it.
+/// Each line is one step. Nothing else happens meanwhile, and time stands still, unless a step says so.
 ///
 /// | line | step |
 /// |---|---|
 /// | `0…`, `1…` | the first or the second user sends what follows as a text frame |
 /// | `h0`, `h1` | the user stops to take what comes, or begins again |
 /// | `r0`, `r1` | the user loses the connection and resumes every room where it was |
+/// | an empty one | the engine gets a turn |
 /// | `t` | 600 ms go by: longer than any wait of presence |
 /// | `x` | all but the newest event of each room is dropped |
 ///
@@ -77,11 +78,11 @@ impl Stage {
                 let index = usize::from(who - b'0');
                 self.users[index].reconnect(&self.engine);
             }
+            [] => tokio::task::yield_now().await,
             [b't'] => sleep(Duration::from_millis(600)).await,
             [b'x'] => self.trim().await,
             _ => {}
         }
-        tokio::task::yield_now().await;
         self.users.iter_mut().for_each(User::listen);
     }
 
