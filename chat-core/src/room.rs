@@ -59,6 +59,17 @@ pub(crate) struct End {
     pub reason: LeftReason,
 }
 
+/// What a connection may be given of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Where its right to read ends, if it does.
+    pub end: Option<End>,
+    /// The newest live event: the room knows of no end, and of no deletion, beyond it.
+    pub live: Seq,
+    /// A page that was read before this event may have a text that is deleted.
+    pub deletion: Seq,
+}
+
 /// What a connection learns as it comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -112,6 +123,8 @@ pub(crate) struct Room {
     tail: Tail,
     /// The highest number known to be in the store: beyond the tail while a hole is being filled.
     known: Seq,
+    /// The newest `deleted` event: what was read from the store before it may still have the text.
+    deletion: Seq,
     filling: bool,
     people: BTreeMap<ConnId, Person>,
     presence: Presence,
@@ -177,6 +190,7 @@ impl Room {
             first_seq: record.first_seq,
             tail: Tail::new(record.last_seq, limits.tail_bytes),
             known: record.last_seq,
+            deletion: Seq::ZERO,
             filling: false,
             people: BTreeMap::new(),
             presence: Presence::new(record.id.clone()),
@@ -273,11 +287,10 @@ impl Room {
         Look { found, end, heard }
     }
 
-    /// Where a connection's right to read ends, if it does, and up to which event the room knows that: when it knows
-    /// more, the connection hears of it.
-    pub(crate) fn reach(&self, conn: ConnId) -> (Option<End>, Seq) {
+    /// What a connection may be given of a page. When the room knows more, the connection hears of it.
+    pub(crate) fn reach(&self, conn: ConnId) -> Reach {
         self.people.get(&conn).inspect(|person| person.stir.settle());
-        (self.end_of(conn), self.tail.last())
+        Reach { end: self.end_of(conn), live: self.tail.last(), deletion: self.deletion }
     }
 
     /// Where a connection's right to read ends, if it does.
@@ -330,6 +343,7 @@ impl Room {
         self.filling = false;
         if page.first_seq > self.tail.last().next() {
             self.tail.restart(page.first_seq.prev());
+            self.deletion = page.first_seq.prev();
             self.barriers = Barriers { changes: VecDeque::new(), since: page.first_seq.prev() };
             self.people.values_mut().for_each(|person| person.unsure = true);
             self.handle_trimmed(page.first_seq);
@@ -414,6 +428,7 @@ impl Room {
     /// What an event does to the rights of those in the room.
     fn apply(&mut self, now: Duration, event: &Event) {
         match &event.body {
+            EventBody::Deleted { .. } => self.deletion = event.seq,
             EventBody::Member { user, change } => {
                 self.barriers.push(event.seq, Concerned::User(user.clone()));
                 self.change_member(now, event.seq, user, *change);

@@ -38,8 +38,8 @@ pub(super) enum Feed {
     Asked(u64),
     /// The store has said how the room now is for this user.
     Renewed(Option<RoomView>),
-    /// A page of the store.
-    Page { events: VecDeque<Event>, end: Option<End> },
+    /// A page of the store, and where the timeline ended when it was read.
+    Page { events: VecDeque<Event>, end: Option<End>, as_of: Seq },
 }
 
 impl Seat {

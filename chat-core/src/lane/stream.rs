@@ -9,7 +9,7 @@ use crate::{
     ids::Seq,
     presence::Spoken,
     protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
-    room::End,
+    room::{End, Reach},
     sink::Sink,
     store::{NoPage, Page, PageQuery, RoomView},
     tail::{Block, Found},
@@ -189,6 +189,7 @@ impl Lane {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) else { return };
         let removed = |seq| End { seq, reason: LeftReason::Removed };
         let at_once = |reason| Some(End { seq: Seq::ZERO, reason });
+        let as_of = page.as_ref().map_or(Seq::MAX, |page| page.last_seq);
         let (events, end) = match page {
             // What comes next is kept no longer: whoever may still read begins anew.
             Ok(page) if page.first_seq > seat.position.next() => {
@@ -199,15 +200,19 @@ impl Lane {
             Err(NoPage::Gone) => (Vec::new(), at_once(LeftReason::Closed)),
             Err(NoPage::Unreadable) => (Vec::new(), at_once(LeftReason::Removed)),
         };
-        seat.feed = Feed::Page { events: events.into(), end };
+        seat.feed = Feed::Page { events: events.into(), end, as_of };
     }
 
     fn flush_page(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
-        let Feed::Page { events, end: stored } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
+        let Feed::Page { events, end: stored, as_of } = std::mem::replace(&mut seat.feed, Feed::Tail) else {
             return Halt::Done;
         };
-        let (known, live) = seat.cell.lock().reach(connection.conn);
+        let Reach { end: known, live, deletion } = seat.cell.lock().reach(connection.conn);
+        if deletion > as_of {
+            // A text in it may be deleted by now: what is left of it is read anew.
+            return Halt::Done;
+        }
         // Where both say the same, the room also knows why.
         let end = [known, stored].into_iter().flatten().min_by_key(|end| end.seq);
         let empty = events.is_empty();
@@ -217,7 +222,7 @@ impl Lane {
         };
         if let Err((events, halt)) = handed_out {
             if let Some(seat) = &mut self.seat {
-                seat.feed = Feed::Page { events, end: stored };
+                seat.feed = Feed::Page { events, end: stored, as_of };
             }
             return halt;
         }
