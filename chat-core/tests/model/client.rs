@@ -36,6 +36,8 @@ pub(crate) struct Client {
     dismissed: BTreeMap<String, String>,
     /// Messages whose deletion it has been told of.
     gone: BTreeSet<(String, u64)>,
+    /// Messages of whose deletion it has read: the stream may still be before it.
+    gone_from_pages: BTreeSet<(String, u64)>,
     /// The highest read mark that it has been told of, by epoch and user.
     marks: BTreeMap<(String, String), u64>,
 }
@@ -64,6 +66,7 @@ impl Client {
             unnumbered: 0,
             dismissed: BTreeMap::new(),
             gone: BTreeSet::new(),
+            gone_from_pages: BTreeSet::new(),
             marks: BTreeMap::new(),
         }
     }
@@ -112,6 +115,9 @@ impl Client {
         };
         ensure!(entries().next().is_some(), "shown before it is committed");
         ensure!(entries().any(fits), "not the event of this number: {:?}", entries().collect::<Vec<_>>());
+        let of = object.get("target").and_then(Value::as_u64).unwrap_or(seq);
+        let deleted = object.get("text").is_some() && journal.knows_deleted(&epoch, of);
+        ensure!(!deleted, "a text that is known to be deleted");
         self.hear(&epoch, object)
     }
 
@@ -318,11 +324,17 @@ impl Client {
         let Some(state) = readable.find(|state| matches(state)) else {
             return Err(format!("such a page there never was: {states:?}"));
         };
-        events
-            .iter()
-            .filter(|event| event["type"] != "deleted")
-            .try_for_each(|event| self.hear(&state.epoch, event))?;
-        events.iter().try_for_each(|event| self.hear(&state.epoch, event))
+        let of = |event: &Value| {
+            Some((state.epoch.clone(), event.get("target").or_else(|| event.get("seq"))?.as_u64()?))
+        };
+        let (deletions, others): (Vec<_>, Vec<_>) =
+            events.iter().partition(|event| event["type"] == "deleted");
+        let mut texts =
+            others.iter().filter(|event| event.get("text").is_some()).filter_map(|event| of(event));
+        let gone = |of: &(String, u64)| self.gone.contains(of) || self.gone_from_pages.contains(of);
+        ensure!(!texts.any(|of| gone(&of)), "a text after its deletion");
+        self.gone_from_pages.extend(deletions.into_iter().filter_map(of));
+        Ok(())
     }
 
     fn refused(&self, room: &str, owed: &Owed, object: &Value, journal: &Journal) -> Checked {

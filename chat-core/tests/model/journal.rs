@@ -134,6 +134,15 @@ impl Journal {
         Some((room.epoch.clone(), room.settled))
     }
 
+    /// Whether the engine knows of a deletion of this message.
+    pub(crate) fn knows_deleted(&self, epoch: &str, target: u64) -> bool {
+        let room = self.room(epoch).and_then(|room| Some((room.settled, room.states.last()?)));
+        let deletes = |timeline: &Timeline, seq| {
+            timeline.entry(seq).is_some_and(|entry| entry.kind == "deleted" && entry.target == Some(target))
+        };
+        room.is_some_and(|(settled, (_, timeline))| (1..=settled).any(|seq| deletes(timeline, seq)))
+    }
+
     /// The epoch that a room had before today's, or one that it never had.
     pub(crate) fn other_epoch(&self, id: &str) -> String {
         let earlier = self.rooms.iter().find(|room| room.id == id && room.deleted.is_some());

@@ -8,7 +8,7 @@ use chat_core::{
 use crate::{
     plan::{
         Action, CONNECTIONS, Call, Edge,
-        Op::{self, Call as Beside, Nap, Rest, Say, Wake},
+        Op::{self, Call as Beside, Nap, Read, Rest, Say, Wake},
         Pick, Plan, Start,
     },
     run_paused,
@@ -116,4 +116,26 @@ fn a_room_deleted_before_a_reader_came_to_its_removal_is_closed() {
         Rest { ms: 200 },
     ];
     replay(&[(17, 50)], ops);
+}
+
+#[test]
+fn a_page_that_a_reader_has_not_taken_yet_does_not_keep_a_deleted_text() {
+    let ops = vec![
+        Say(2, Action::Join(0, Start::Live)),
+        sent(0, 550),
+        Rest { ms: 0 },
+        sent(0, 400),
+        Rest { ms: 0 },
+        Nap(4),
+        Say(4, Action::Join(0, Start::Below(2))),
+        Rest { ms: 0 },
+        Read(4, 1), // is told that it has joined, and the page is asked for
+        Rest { ms: 0 },
+        Read(4, 1), // takes the first message, and leaves the second
+        Say(2, Action::Delete { room: 0, target: Pick::Message(0) }),
+        Rest { ms: 0 },
+        Wake(4),
+        Rest { ms: 0 },
+    ];
+    replay(&[], ops);
 }
