@@ -33,9 +33,12 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 8] = [
     asset!("/", "index.html", "text/html; charset=utf-8"),
     asset!("/app.js", "app.js", "text/javascript; charset=utf-8"),
+    asset!("/view.js", "view.js", "text/javascript; charset=utf-8"),
+    asset!("/elements.js", "elements.js", "text/javascript; charset=utf-8"),
+    asset!("/room.js", "room.js", "text/javascript; charset=utf-8"),
     asset!("/connection.js", "connection.js", "text/javascript; charset=utf-8"),
     asset!("/timeline.js", "timeline.js", "text/javascript; charset=utf-8"),
     asset!("/app.css", "app.css", "text/css; charset=utf-8"),
@@ -68,4 +71,21 @@ fn etag_of(text: &str) -> HeaderValue {
     let digest: [u8; 32] = Sha256::digest(text).into();
     let head = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
     HeaderValue::from_str(&format!("\"{head:016x}\"")).expect("hex digits in quotes are a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A module that is not served leaves the page empty, and nothing says so before a browser does.
+    #[test]
+    fn all_that_the_page_loads_is_served() {
+        let is_served = |path| ASSETS.iter().any(|asset| asset.path.strip_prefix('/') == Some(path));
+        for asset in ASSETS {
+            for load in ["from \"./", "src=\"/", "href=\"/"] {
+                let mut paths = asset.text.split(load).skip(1).map(|rest| rest.split('"').next().unwrap());
+                assert_eq!(paths.find(|path| !is_served(path)), None, "loaded by {}", asset.path);
+            }
+        }
+    }
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
-import { Backoff, Room } from "../../connection.js";
+import { Backoff } from "../../connection.js";
+import { Room } from "../../room.js";
 
 /** A socket whose other end is the test. */
 class FakeSocket {
