@@ -62,8 +62,33 @@ impl<'de> Visitor<'de> for Strict {
 /// Whether every string and number of the JSON in `text` is one that another reader can take, as far as a reader
 /// that skips unknown fields would not see it. Whether it is JSON at all is for that reader to say.
 pub(crate) fn hides_nothing(text: &str) -> bool {
-    // Only an escape or an exponent can hide what skipping lets pass.
+    // Only an escape, an exponent or very many digits can hide what skipping lets pass.
     let exponent = |pair: &[u8]| matches!(pair, [b'0'..=b'9' | b'.', b'e' | b'E']);
-    let may_hide = text.contains("\\u") || text.as_bytes().windows(2).any(exponent);
+    let may_hide = text.contains("\\u") || text.as_bytes().windows(2).any(exponent) || may_hold_digits(text);
     !may_hide || serde_json::from_str::<Strict>(text).is_ok()
+}
+
+/// An integer of so many digits is finite: the largest finite number has one more (1.8e308).
+const DIGITS_MAX: usize = 308;
+
+/// Whether a run of more than [`DIGITS_MAX`] digits can be in `text`. Such a run covers one of the places
+/// that are looked at here; what else has a digit there only costs a closer look.
+fn may_hold_digits(text: &str) -> bool {
+    text.bytes().skip(DIGITS_MAX).step_by(DIGITS_MAX + 1).any(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_past_every_reader_is_seen_wherever_it_stands() {
+        for before in 0..700 {
+            let text = |digits: usize| {
+                format!(r#"{{"type":"ping","y":"{}","x":{}}}"#, "y".repeat(before), "9".repeat(digits))
+            };
+            assert!(hides_nothing(&text(308)), "{before}");
+            assert!(!hides_nothing(&text(309)), "{before}");
+        }
+    }
 }
