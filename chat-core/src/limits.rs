@@ -29,7 +29,7 @@ pub struct Limits {
     /// Bytes of events in one page read from the store; a page holds at least one event.
     #[serde(skip)]
     pub page_bytes: usize,
-    /// Bytes gathered for one write to one connection, give or take one event.
+    /// Bytes gathered for one write to one connection, give or take one run of events that were committed together.
     #[serde(skip)]
     pub flush_bytes: usize,
 }
