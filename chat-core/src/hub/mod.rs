@@ -125,6 +125,14 @@ impl Hub {
         tasks == 0 && lock(&self.committer).is_idle() && lock(&self.marks).is_empty()
     }
 
+    /// Whether the store owes this node an answer, or will be asked for one.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_asking(&self) -> bool {
+        let committer = lock(&self.committer);
+        let commits = !committer.is_idle() || committer.poll_timeout().is_some();
+        commits || self.open_tasks.load(Ordering::Acquire) > 0
+    }
+
     /// How many rooms are in memory.
     #[cfg(feature = "testing")]
     pub(crate) fn rooms_in_memory(&self) -> usize {
