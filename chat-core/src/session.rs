@@ -17,7 +17,9 @@ use crate::{
     lane::{Flow, Lane},
     limits::{PENDING_COMMAND_BYTES_MAX, PENDING_COMMANDS_MAX, PENDING_REPLY_BYTES_MAX},
     mail::Letter,
-    protocol::{BadRequest, Command, CommandError, CommandId, Reply, Request, RoomCommand, Welcome},
+    protocol::{
+        BadRequest, Command, CommandError, CommandId, ErrorCode, Reply, Request, RoomCommand, Welcome,
+    },
     rights::Identity,
     sink::Sink,
     time::Now,
@@ -63,6 +65,11 @@ impl Session {
         self.connection.conn
     }
 
+    /// Whose connection it is.
+    pub(crate) const fn who(&self) -> &Identity {
+        &self.connection.who
+    }
+
     /// What its task waits on.
     pub(crate) fn bell(&self) -> &Doorbell {
         self.connection.mailbox.attention().bell()
@@ -97,9 +104,22 @@ impl Session {
             Ok(Request { id, command: Command::Ping }) => {
                 self.replies.push_back((id, Reply::Pong { server_time: now.wall }));
             }
+            Ok(Request { id, command: Command::Auth(_) }) => {
+                let error = CommandError::new(ErrorCode::UnknownCommand, "no token is taken here");
+                self.replies.push_back((id, Reply::Error(error)));
+            }
             Ok(Request { id, command: Command::InRoom(room, command) }) => {
                 self.in_room(id, room, Ok(command));
             }
+        }
+    }
+
+    /// Gives out the answer to a command that somebody else has dealt with. Without an id an `ok` is left out.
+    pub(crate) fn answer(&mut self, id: Option<CommandId>, outcome: Result<(), CommandError>) {
+        let reply = outcome.map_or_else(Reply::Error, |()| Reply::Ok);
+        if id.is_some() || reply != Reply::Ok {
+            self.connection.unanswered += 1;
+            self.replies.push_back((id, reply));
         }
     }
 

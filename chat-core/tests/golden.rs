@@ -11,7 +11,7 @@ use chat_core::{
     protocol::{
         Ack, Answer, Command, CommandError, Ephemeral, ErrorCode, Event, EventBody, EventKind, HistoryFrom,
         HistoryPage, HistoryQuery, Joined, Json, LeftReason, MemberChange, Message, PresenceState, Reactions,
-        Reply, Request, RoomCommand, RoomPatch, Welcome,
+        Reply, Request, RoomCommand, RoomPatch, Token, Welcome,
     },
     rights::{Identity, Role, Visibility},
 };
@@ -230,7 +230,9 @@ fn client_requests() -> Frames<Request> {
     let meta = Json::parse(r#"{"colour":"blue"}"#).expect("JSON");
     let full = Draft::text("hi <b>there</b> \u{1f44b}").key("k1").reply_to(Seq(5)).meta(meta);
     let resume = RoomCommand::Join { after: Some(Seq(17)), epoch: Some(epoch()) };
+    let token = Token::new("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl");
     Frames::from([
+        ("auth", Request { id: None, command: Command::Auth(token) }),
         ("join", in_room(Some(1), RoomCommand::Join { after: None, epoch: None })),
         ("join_resume", in_room(Some(1), resume)),
         ("leave", in_room(Some(2), RoomCommand::Leave)),

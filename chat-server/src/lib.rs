@@ -30,10 +30,12 @@ mod listen;
 mod metrics;
 mod origin;
 mod query;
+mod rates;
 mod server;
 mod web;
 
-pub use auth::{AuthError, Authenticator, OpenAuth};
+pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, token_of};
 pub use metrics::{Metrics, MetricsError};
 pub use origin::{InvalidOrigin, Origin};
+pub use rates::{InvalidRateLimit, RateLimit};
 pub use server::{Server, ServerBuilder};

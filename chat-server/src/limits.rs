@@ -1,6 +1,6 @@
 //! Every bound of the server in one place: its unit, why it is what it is, and what happens there.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Bytes of one request's head. Past it: 431. It holds any token of sense and stays far below what would hurt.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -64,6 +64,30 @@ pub const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long a draining server goes on reading what had arrived, from a peer that never pauses.
 pub const ARRIVALS_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Bytes of a token. Past it: 401, or 4001, before anything is computed over it.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+
+/// How long a socket whose request named nobody may take until its `auth` frame has come. Then: 4001.
+pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long an authenticator may take over a token. Then it counts as one that does not answer.
+pub const AUTH_CHECK_MAX: Duration = Duration::from_secs(5);
+
+/// Commands of one connection that may be refused as `rate_limited` at once. Past it, and faster than
+/// [`REFUSALS_PER_S`]: 4029. It leaves room for a client that sends what it had queued, and then heeds the answers.
+pub const REFUSALS_BURST: u32 = 256;
+
+/// Commands of one connection that may be refused as `rate_limited` a second.
+pub const REFUSALS_PER_S: u32 = 2;
+
+/// Commands that write nothing and read no page (join, leave, read, typing, ping, auth) pass so many times the rate of
+/// sends: they are cheap, and a client that comes back joins all its rooms at once.
+pub const LIGHT_COMMANDS_FACTOR: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
+
+/// Connections and requests after which the rates of users who have rested are forgotten: so those of at most so many
+/// more are kept than have asked for something lately.
+pub const RATES_SWEEP_EVERY: usize = 1024;
 
 /// How long a server that drains by itself waits for its connections and requests.
 pub const DRAIN_WAIT_DEFAULT: Duration = Duration::from_secs(10);

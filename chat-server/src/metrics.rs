@@ -85,18 +85,27 @@ fn describe() {
 /// One connection in the figures and in the log, from its opening until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
-    conn: ConnId,
-    user: UserId,
+    /// Whose it is, once that is known.
+    who: Option<(ConnId, UserId)>,
     /// Why it ends; `None` where the peer went without a word.
     why: Option<CloseCode>,
 }
 
 impl OpenConnection {
-    pub(crate) fn begin(conn: ConnId, user: UserId) -> Self {
-        tracing::debug!(%conn, %user, "connection opened");
+    pub(crate) fn begin() -> Self {
         counter!("chat_connections_opened_total").increment(1);
         gauge!("chat_connections").increment(1);
-        Self { conn, user, why: None }
+        Self { who: None, why: None }
+    }
+
+    /// Whose it is has become known, or may have.
+    pub(crate) fn learn(&mut self, who: Option<(ConnId, &UserId)>) {
+        if self.who.is_none()
+            && let Some((conn, user)) = who
+        {
+            tracing::debug!(%conn, %user, "connection opened");
+            self.who = Some((conn, user.clone()));
+        }
     }
 
     pub(crate) const fn ends_with(&mut self, why: CloseCode) {
@@ -109,13 +118,16 @@ impl Drop for OpenConnection {
         let reason = self.why.map_or("gone", CloseCode::reason);
         gauge!("chat_connections").decrement(1);
         counter!("chat_connections_closed_total", "reason" => reason).increment(1);
-        let (conn, user) = (self.conn, &self.user);
+        let (conn, user) = match &self.who {
+            Some((conn, user)) => (Some(tracing::field::display(conn)), Some(tracing::field::display(user))),
+            None => (None, None),
+        };
         match self.why {
             None | Some(CloseCode::Normal | CloseCode::Drain) => {
-                tracing::debug!(%conn, %user, reason, "connection closed");
+                tracing::debug!(conn, user, reason, "connection closed");
             }
-            Some(CloseCode::Internal) => tracing::error!(%conn, %user, reason, "connection closed"),
-            Some(_) => tracing::info!(%conn, %user, reason, "connection closed"),
+            Some(CloseCode::Internal) => tracing::error!(conn, user, reason, "connection closed"),
+            Some(_) => tracing::info!(conn, user, reason, "connection closed"),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     listen,
     metrics::Metrics,
     origin::{Origin, Origins},
+    rates::{RateLimit, Rates},
     web,
 };
 
@@ -67,6 +68,7 @@ struct Shared {
     authenticator: Arc<dyn Authenticator>,
     origins: Origins,
     metrics: Option<Metrics>,
+    rates: Option<Rates>,
     drain_limit: Duration,
     lifecycle: Lifecycle,
 }
@@ -98,6 +100,13 @@ impl ServerBuilder {
         self
     }
 
+    /// How much one user may ask for, over all connections and requests together; without it, anything. Past it a
+    /// command gets `rate_limited` and a request 429; who goes on all the same is closed with 4029.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.0.rates = Some(Rates::new(limit));
+        self
+    }
+
     /// How long [`Server::serve`] waits at its end for connections and requests; 10 s unless set.
     pub const fn drain_limit(mut self, limit: Duration) -> Self {
         self.0.drain_limit = limit;
@@ -118,6 +127,7 @@ impl Server {
             authenticator: Arc::new(NobodyAuth),
             origins: Origins::default(),
             metrics: None,
+            rates: None,
             drain_limit: DRAIN_WAIT_DEFAULT,
             lifecycle: Lifecycle::default(),
         })
@@ -185,6 +195,10 @@ impl Server {
 
     pub(crate) fn metrics(&self) -> Option<&Metrics> {
         self.0.metrics.as_ref()
+    }
+
+    pub(crate) fn rates(&self) -> Option<&Rates> {
+        self.0.rates.as_ref()
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {

@@ -11,7 +11,7 @@ use chat_core::{
     Engine, Identity, MissingRooms,
     store::{BoxFuture, MemoryStore},
 };
-use chat_server::{AuthError, Authenticator, OpenAuth, Server};
+use chat_server::{AuthError, Authenticator, Grant, OpenAuth, Server};
 use futures_util::StreamExt;
 use serde_json::json;
 use support::Client;
@@ -23,10 +23,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 struct ByHeader;
 
 impl Authenticator for ByHeader {
-    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Identity, AuthError>> {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>> {
         Box::pin(async move {
             let user = request.headers.get("x-user").and_then(|user| user.to_str().ok());
-            user.and_then(|user| Identity::new(user).ok()).ok_or(AuthError::Unauthenticated)
+            user.and_then(|user| Identity::new(user).ok()).map(Grant::from).ok_or(AuthError::Refused)
         })
     }
 }

@@ -33,7 +33,13 @@ fn check(text: &str, request: &Request, plain: &Value) {
     assert!(plain.is_object(), "a command is an object");
     assert_eq!(request.id, plain["id"].as_u64(), "the id");
     assert!(request.id.is_none_or(|id| id <= SAFE_INTEGER_MAX), "an id that not every reader keeps");
-    let Command::InRoom(room, command) = &request.command else { return assert_eq!(plain["type"], "ping") };
+    let (room, command) = match &request.command {
+        Command::InRoom(room, command) => (room, command),
+        Command::Auth(token) => {
+            return assert_eq!((&plain["type"], &plain["token"]), (&"auth".into(), &token.expose().into()));
+        }
+        _ => return assert_eq!(plain["type"], "ping"),
+    };
     assert_eq!(plain["room"], room.as_str(), "the room");
     let (kind, same) = match command {
         RoomCommand::Join { after, epoch } => (

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::Engine;
 use crate::{
     ids::ConnId,
-    protocol::{Codec, Request},
+    protocol::{BadRequest, Codec, CommandError, CommandId, Request},
+    rights::Identity,
     session::Session,
     sink::WireSink,
 };
@@ -33,6 +34,11 @@ impl WireSession {
         self.session.conn()
     }
 
+    /// Whose connection it is.
+    pub const fn who(&self) -> &Identity {
+        self.session.who()
+    }
+
     /// Whether another frame is welcome. While it is not, read nothing from the peer: [`WireSession::poll_bytes`] wakes
     /// its task when that may have changed.
     pub fn wants_input(&self) -> bool {
@@ -41,8 +47,21 @@ impl WireSession {
 
     /// Takes one text frame. What it leads to comes out of [`WireSession::poll_bytes`].
     pub fn handle_text(&mut self, text: &str) {
+        self.handle_request(Request::decode(text));
+    }
+
+    /// Takes one command that the transport has read already, or what is wrong with it: so a transport can refuse a
+    /// command ([`Request::refused`]), and the refusal still keeps its place among the replies.
+    pub fn handle_request(&mut self, request: Result<Request, BadRequest>) {
         self.drained = false;
-        self.session.handle_request(self.engine.inner.clock.now(), Request::decode(text));
+        self.session.handle_request(self.engine.inner.clock.now(), request);
+    }
+
+    /// Gives out `ok` or an error for a command that the transport has dealt with itself, as it does with
+    /// [`Command::Auth`](crate::protocol::Command::Auth).
+    pub fn answer(&mut self, id: Option<CommandId>, outcome: Result<(), CommandError>) {
+        self.drained = false;
+        self.session.answer(id, outcome);
     }
 
     /// The next run of whole frames, unmasked and with their headers: some

@@ -1,5 +1,7 @@
 //! What a client asks for: bytes become a [`Command`] once, here.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -42,6 +44,30 @@ pub enum Command {
     InRoom(RoomId, RoomCommand),
     /// Is anybody there?
     Ping,
+    /// Says who asks. It is for the transport, which knows what tokens are worth; a session takes none.
+    Auth(Token),
+}
+
+/// What proves who asks. It is kept out of logs: its `Debug` says nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Box<str>);
+
+impl Token {
+    /// A token as it came.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for whoever checks it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 /// The commands about one room.
@@ -149,6 +175,8 @@ struct Fields<'a> {
     limit: Option<&'a RawValue>,
     #[serde(borrow)]
     kinds: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 impl RoomCommand {
@@ -191,6 +219,15 @@ impl Request {
         let command = fields.command().map_err(|error| BadRequest { id, room: room(), error })?;
         Ok(Self { id, command })
     }
+
+    /// The same as a command that could not be read: its error keeps its place among the replies of its room.
+    pub fn refused(self, error: CommandError) -> BadRequest {
+        let room = match self.command {
+            Command::InRoom(room, _) => Some(room),
+            Command::Ping | Command::Auth(_) => None,
+        };
+        BadRequest { id: self.id, room, error }
+    }
 }
 
 impl Fields<'_> {
@@ -202,6 +239,7 @@ impl Fields<'_> {
         let kind = self.kind.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
         let command = match kind.as_deref() {
             Some("ping") => return Ok(Command::Ping),
+            Some("auth") => return self.auth(),
             Some("join") => self.join(),
             Some("leave") => Ok(RoomCommand::Leave),
             Some("send") => self.send(),
@@ -216,6 +254,10 @@ impl Fields<'_> {
             }
         };
         Ok(Command::InRoom(self.room()?, command?))
+    }
+
+    fn auth(&self) -> Result<Command, CommandError> {
+        Ok(Command::Auth(Token::new(required("token", string("token", self.token)?)?)))
     }
 
     fn room(&self) -> Result<RoomId, CommandError> {

@@ -10,7 +10,7 @@ mod strict;
 
 pub use codec::Codec;
 pub use codes::{CloseCode, CommandError, ErrorCode};
-pub use command::{BadRequest, Command, CommandId, HistoryFrom, HistoryQuery, Request, RoomCommand};
+pub use command::{BadRequest, Command, CommandId, HistoryFrom, HistoryQuery, Request, RoomCommand, Token};
 pub use draft::{Draft, Json, Key};
 pub use event::{Event, EventBody, EventKind, MemberChange, Message, Reactions, RoomPatch};
 pub use reply::{Ack, Answer, Ephemeral, HistoryPage, Joined, LeftReason, PresenceState, Reply, Welcome};

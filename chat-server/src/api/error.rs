@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use chat_core::protocol::{CommandError, ErrorCode};
@@ -90,9 +93,15 @@ impl From<CommandError> for ApiError {
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Unauthenticated => {
+            AuthError::Missing => {
                 Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, "say who you are first")
             }
+            AuthError::Refused => Self::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::Unauthorized,
+                "what says who you are is not accepted",
+            ),
+            AuthError::NoOrigin => Self::forbidden("a cookie counts here only with an Origin"),
             AuthError::Unavailable(source) => {
                 tracing::error!(error = ?source, "the authentication does not answer");
                 CommandError::new(ErrorCode::Unavailable, "the authentication does not answer")
@@ -107,6 +116,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code.as_str(), "message": self.message } });
         let mut answer = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(ms) = self.retry_after_ms {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000).max(1)));
         }

@@ -27,9 +27,10 @@ use crate::{
     Server,
     limits::{BODY_BYTES_MAX, BODY_WAIT_MAX},
     query::Query,
+    rates::Effort,
 };
 
-/// Who asks.
+/// Who asks. Each request is counted: see [`Rates`](crate::rates::Rates).
 #[derive(Debug)]
 pub(super) struct Caller(pub(super) Identity);
 
@@ -37,7 +38,12 @@ impl FromRequestParts<Server> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Server) -> Result<Self, ApiError> {
-        Ok(Self(state.authenticator().authenticate(parts).await?))
+        let who = state.authenticator().authenticate(parts).await?.identity;
+        if let Some(rates) = state.rates() {
+            rates.arrive();
+            rates.check(&who.user, Effort::of_method(&parts.method))?;
+        }
+        Ok(Self(who))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A session behind a fence: its bugs end one connection and nothing else.
+//! A conversation behind a fence: its bugs end one connection and nothing else.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -6,50 +6,65 @@ use std::{
 };
 
 use bytes::Bytes;
-use chat_core::WireSession;
+use chat_core::{
+    ids::{ConnId, UserId},
+    protocol::CloseCode,
+};
+use tokio::time::Instant;
 
-/// The session's code panicked; it is never called again.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Panicked;
+use super::{Exit, conversation::Conversation};
 
-/// A session that is dropped at the end or at its first panic, whichever comes first.
+/// A conversation that is dropped at the end or at its first panic, whichever comes first.
 #[derive(Debug)]
-pub(super) struct Fence(Option<WireSession>);
+pub(super) struct Fence<C>(Option<C>);
 
-impl Fence {
-    pub(super) const fn new(session: WireSession) -> Self {
-        Self(Some(session))
+impl<C: Conversation> Fence<C> {
+    pub(super) const fn new(conversation: C) -> Self {
+        Self(Some(conversation))
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        self.0.as_ref().is_some_and(WireSession::wants_input)
+        self.0.as_ref().is_some_and(Conversation::wants_input)
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.0.as_ref().is_none_or(WireSession::is_idle)
+        self.0.as_ref().is_none_or(Conversation::is_idle)
     }
 
-    pub(super) fn handle_text(&mut self, text: &str) -> Result<(), Panicked> {
-        self.call(|session| session.handle_text(text))
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.0.as_ref().and_then(Conversation::due_at)
     }
 
-    pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Panicked> {
-        self.call(|session| session.poll_bytes(cx))
+    pub(super) fn who(&self) -> Option<(ConnId, &UserId)> {
+        self.0.as_ref().and_then(Conversation::who)
     }
 
-    /// Detaches the session: its rooms see it go now.
+    pub(super) fn handle_text(&mut self, text: &str) -> Result<(), Exit> {
+        self.call(|conversation| conversation.handle_text(text))
+    }
+
+    pub(super) fn handle_time(&mut self, now: Instant) -> Result<(), Exit> {
+        self.call(|conversation| conversation.handle_time(now))
+    }
+
+    pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Exit> {
+        self.call(|conversation| conversation.poll_bytes(cx))
+    }
+
+    /// Ends the conversation: the rooms of its user see it go now.
     pub(super) fn end(&mut self) {
         // A panic in its drop was reported by the panic hook; there is nothing left to end.
         let _ = catch_unwind(AssertUnwindSafe(|| self.0 = None));
     }
 
-    fn call<T>(&mut self, f: impl FnOnce(&mut WireSession) -> T) -> Result<T, Panicked> {
-        let session = self.0.as_mut().ok_or(Panicked)?;
-        // Unwind safe: a session that panicked is dropped, and never looked at again.
-        if let Ok(value) = catch_unwind(AssertUnwindSafe(|| f(session))) {
-            return Ok(value);
+    fn call<T>(&mut self, f: impl FnOnce(&mut C) -> Result<T, Exit>) -> Result<T, Exit> {
+        const BUG: Exit = Exit::Close(CloseCode::Internal);
+        let conversation = self.0.as_mut().ok_or(BUG)?;
+        // Unwind safe: a conversation that panicked is dropped, and never looked at again.
+        if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| f(conversation))) {
+            return outcome;
         }
         self.end();
-        Err(Panicked)
+        Err(BUG)
     }
 }

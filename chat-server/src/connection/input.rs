@@ -17,7 +17,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Exit, gate::Gate, pace::ControlPace, transport::Transport};
+use super::{Exit, gate::Gate, pace::Pace, transport::Transport};
 use crate::limits::{CONTROL_BYTES_MAX, FRAGMENTATION_MAX, READ_BYTES};
 
 /// What is read away at once.
@@ -31,7 +31,7 @@ pub(super) struct Input<S> {
     dry: bool,
     /// Since when a message has begun and not ended.
     unfinished_since: Option<Instant>,
-    control_pace: ControlPace,
+    control_pace: Pace,
     /// Whether tungstenite failed on what came: it finds no frame in it any more.
     broken: bool,
 }
@@ -48,7 +48,13 @@ impl<S: Transport> Input<S> {
             .max_write_buffer_size(CONTROL_BYTES_MAX);
         let gate = Gate::new(stream, message_bytes_max.saturating_mul(FRAGMENTATION_MAX) + READ_BYTES);
         let socket = WebSocketStream::from_partially_read(gate, part, Role::Server, Some(config)).await;
-        Self { socket, dry: false, unfinished_since: None, control_pace: ControlPace::new(), broken: false }
+        Self {
+            socket,
+            dry: false,
+            unfinished_since: None,
+            control_pace: Pace::of_control_frames(),
+            broken: false,
+        }
     }
 
     pub(super) fn gate(&mut self) -> &mut Gate<S> {

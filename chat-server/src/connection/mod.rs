@@ -1,19 +1,21 @@
 //! One WebSocket connection: a socket, a session, and one task between them.
 //!
 //! ```text
-//!  socket ──▶ Gate ──▶ tungstenite ──▶ Input ── text ──▶ Fence(WireSession)
+//!  socket ──▶ Gate ──▶ tungstenite ──▶ Input ── text ──▶ Fence(Doorkeeper(WireSession))
 //!    ▲          │ pongs                                        │
 //!    └─ Output ◀┴───────────── runs of encoded frames ─────────┘
 //! ```
 //!
 //! [`Input`] has tungstenite read, unmask and assemble. [`Output`] alone writes: runs of frames that the engine
-//! encoded once for all readers, and between two runs the control frames. A session knows no socket, and a socket no
-//! room.
+//! encoded once for all readers, and between two runs the control frames. The doorkeeper lets a user in, and holds
+//! the rates. A session knows no socket, and a socket no room.
 //!
 //! A connection is [`Open`](Phase::Open) until it has a reason to end. A drain lets it answer first
 //! ([`Draining`](Phase::Draining)). Then our close frame is queued, the sending side is shut, and what still comes is
 //! read away, so that no reset overtakes the close frame ([`Closing`](Phase::Closing)).
 
+mod conversation;
+mod doorkeeper;
 mod fence;
 mod gate;
 mod handshake;
@@ -29,12 +31,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use chat_core::{Identity, WireSession, protocol::CloseCode};
+use chat_core::protocol::CloseCode;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use self::{
-    fence::{Fence, Panicked},
+    conversation::Conversation,
+    fence::Fence,
     input::Input,
     output::Output,
     pace::{Alarm, PingTurn, Pings},
@@ -48,12 +51,12 @@ use crate::{
 
 /// One connection, from its first byte to its last. As a future it is ready when the connection is over.
 #[derive(Debug)]
-struct Connection<S> {
+struct Connection<S, C> {
     input: Input<S>,
-    session: Fence,
+    conversation: Fence<C>,
     output: Output,
     phase: Phase,
-    /// Whether the session asked for a pause: nothing is read meanwhile.
+    /// Whether the conversation asked for a pause: nothing is read meanwhile.
     paused: bool,
     pings: Pings,
     alarm: Alarm,
@@ -104,23 +107,17 @@ enum Exit {
     Gone,
 }
 
-impl From<Panicked> for Exit {
-    fn from(_: Panicked) -> Self {
-        Self::Close(CloseCode::Internal)
-    }
-}
-
-impl<S: Transport> Connection<S> {
-    /// A connection of `session` over `stream`, from which `part` was read already.
-    async fn new(stream: S, part: Vec<u8>, session: WireSession, settings: Settings) -> Self {
+impl<S: Transport, C: Conversation> Connection<S, C> {
+    /// A connection over `stream`, from which `part` was read already.
+    async fn new(stream: S, part: Vec<u8>, conversation: C, settings: Settings) -> Self {
         stream.tune();
         let now = Instant::now();
         let pings = Pings::new(now);
         Self {
             alarm: Alarm::new(pings.next_at()),
-            open: OpenConnection::begin(session.conn(), settings.who.user),
+            open: OpenConnection::begin(),
             input: Input::new(stream, part, settings.message_bytes_max).await,
-            session: Fence::new(session),
+            conversation: Fence::new(conversation),
             output: Output::default(),
             phase: Phase::Open,
             paused: false,
@@ -134,12 +131,11 @@ impl<S: Transport> Connection<S> {
 /// What a connection is told once.
 #[derive(Debug)]
 struct Settings {
-    who: Identity,
     message_bytes_max: usize,
     lifecycle: Lifecycle,
 }
 
-impl<S: Transport> Future for Connection<S> {
+impl<S: Transport, C: Conversation> Future for Connection<S, C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -157,7 +153,7 @@ impl<S: Transport> Future for Connection<S> {
     }
 }
 
-impl<S: Transport> Connection<S> {
+impl<S: Transport, C: Conversation> Connection<S, C> {
     fn notice_drain(&mut self, cx: &mut Context<'_>) {
         self.drain_signal.register(cx);
         let Some(drain) = self.lifecycle.drain_times() else { return };
@@ -168,7 +164,9 @@ impl<S: Transport> Connection<S> {
                 self.alarm.no_later_than(arrivals_until.min(drain.answer_by));
             }
             Phase::Draining { .. } => {}
-            Phase::Closing { .. } => self.alarm.no_later_than(drain.end_by),
+            Phase::Closing { .. } => {
+                self.alarm.no_later_than(drain.end_by);
+            }
         }
     }
 
@@ -179,21 +177,25 @@ impl<S: Transport> Connection<S> {
         loop {
             self.read(cx, &mut messages_left)?;
             let written = self.write(cx)?;
-            if self.input.is_owed_a_poll() || (self.paused && self.session.wants_input()) {
+            self.open.learn(self.conversation.who());
+            if self.input.is_owed_a_poll() || (self.paused && self.conversation.wants_input()) {
                 continue;
+            }
+            if self.conversation.due_at().is_some_and(|at| self.alarm.no_later_than(at)) {
+                self.keep_watch(cx)?;
             }
             let answered = matches!(self.phase, Phase::Draining { arrivals_until: None })
                 && written.is_ready()
-                && self.session.is_idle();
+                && self.conversation.is_idle();
             return if answered { Err(Exit::Close(CloseCode::Drain)) } else { Ok(()) };
         }
     }
 
-    /// Hands messages to the session until none is there or it wants no more.
+    /// Hands messages over until none is there or no more is wanted.
     fn read(&mut self, cx: &mut Context<'_>, messages_left: &mut usize) -> Result<(), Exit> {
         loop {
             let has_arrived = !matches!(self.phase, Phase::Draining { arrivals_until: None });
-            self.paused = has_arrived && !self.session.wants_input();
+            self.paused = has_arrived && !self.conversation.wants_input();
             if !has_arrived {
                 return Ok(());
             }
@@ -207,7 +209,7 @@ impl<S: Transport> Connection<S> {
             }
             *messages_left -= 1;
             match self.input.poll_text(cx) {
-                Poll::Ready(text) => self.session.handle_text(&text?)?,
+                Poll::Ready(text) => self.conversation.handle_text(&text?)?,
                 Poll::Pending => {
                     if let Phase::Draining { arrivals_until } = &mut self.phase {
                         *arrivals_until = None;
@@ -218,7 +220,7 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Writes what the session has to say; ready when it has no more and all of it is out.
+    /// Writes what there is to say; ready when there is no more and all of it is out.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Exit> {
         loop {
             match self.output.poll_flush(self.input.gate(), cx) {
@@ -226,7 +228,7 @@ impl<S: Transport> Connection<S> {
                 Poll::Ready(Err(_)) => return Err(Exit::Gone),
                 Poll::Pending => return Ok(Poll::Pending),
             }
-            match self.session.poll_bytes(cx)? {
+            match self.conversation.poll_bytes(cx)? {
                 Poll::Ready(run) => self.output.load(run),
                 Poll::Pending => return Ok(Poll::Ready(())),
             }
@@ -251,6 +253,7 @@ impl<S: Transport> Connection<S> {
         if is_over(self.input.unfinished_since(), MESSAGE_WAIT_MAX) {
             return Err(Exit::Close(CloseCode::Policy));
         }
+        self.conversation.handle_time(now)?;
         if self.pings.next_at() <= now {
             self.ping(now)?;
         }
@@ -272,7 +275,8 @@ impl<S: Transport> Connection<S> {
         };
         let stalled = self.output.stalled_since().map(|since| since + STALL_MAX);
         let unfinished = self.input.unfinished_since().map(|since| since + MESSAGE_WAIT_MAX);
-        drain.into_iter().chain([stalled, unfinished]).flatten().fold(self.pings.next_at(), Instant::min)
+        let due = self.conversation.due_at();
+        drain.into_iter().chain([stalled, unfinished, due]).flatten().fold(self.pings.next_at(), Instant::min)
     }
 
     fn ping(&mut self, now: Instant) -> Result<(), Exit> {
@@ -292,10 +296,10 @@ impl<S: Transport> Connection<S> {
         self.begin_close(code, Some(frame), Peer::Open);
     }
 
-    /// Begins the end: the session goes now, the peer gets the rest of the frame under way, then `frame`.
+    /// Begins the end: the user goes now, the peer gets the rest of the frame under way, then `frame`.
     fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>, peer: Peer) {
         self.open.ends_with(why);
-        self.session.end();
+        self.conversation.end();
         self.output.cut();
         self.input.gate().close(frame);
         self.phase = Phase::Closing { step: ClosingStep::Flush, peer };

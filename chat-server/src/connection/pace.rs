@@ -1,4 +1,4 @@
-//! What a connection counts and times: its peer's control frames, its pings, its one timer.
+//! What a connection counts and times: what its peer does too often, its pings, its one timer.
 
 use std::{
     future::Future,
@@ -8,27 +8,40 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::limits::{CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S, PING_PERIOD, PINGS_MISSED_MAX};
+use crate::limits::{
+    CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S, PING_PERIOD, PINGS_MISSED_MAX, REFUSALS_BURST, REFUSALS_PER_S,
+};
 
-/// Counts a peer's pings and pongs: a bucket that asks the clock only when it is empty.
+/// Counts what a peer may do now and then: a bucket that asks the clock only when it is empty.
 #[derive(Debug)]
-pub(super) struct ControlPace {
+pub(super) struct Pace {
     left: u32,
+    burst: u32,
+    per_s: u32,
     filled_at: Instant,
 }
 
-impl ControlPace {
-    pub(super) fn new() -> Self {
-        Self { left: CONTROL_FRAMES_BURST, filled_at: Instant::now() }
+impl Pace {
+    /// A peer's pings and pongs.
+    pub(super) fn of_control_frames() -> Self {
+        Self::new(CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S)
     }
 
-    /// Counts one frame; false where it is one too many.
+    /// A peer's commands that were refused as too many.
+    pub(super) fn of_refusals() -> Self {
+        Self::new(REFUSALS_BURST, REFUSALS_PER_S)
+    }
+
+    fn new(burst: u32, per_s: u32) -> Self {
+        Self { left: burst, burst, per_s, filled_at: Instant::now() }
+    }
+
+    /// Counts one; false where it is one too many.
     pub(super) fn allows(&mut self) -> bool {
         if self.left == 0 {
             let now = Instant::now();
-            let earned =
-                now.duration_since(self.filled_at).as_secs().saturating_mul(CONTROL_FRAMES_PER_S.into());
-            self.left = u32::try_from(earned).unwrap_or(u32::MAX).min(CONTROL_FRAMES_BURST);
+            let earned = now.duration_since(self.filled_at).as_secs().saturating_mul(self.per_s.into());
+            self.left = u32::try_from(earned).unwrap_or(u32::MAX).min(self.burst);
             self.filled_at = now;
         }
         let allowed = self.left > 0;
@@ -96,10 +109,13 @@ impl Alarm {
         self.0.as_mut().reset(at);
     }
 
-    pub(super) fn no_later_than(&mut self, at: Instant) {
-        if at < self.0.deadline() {
+    /// Whether it was moved: then it must be polled again.
+    pub(super) fn no_later_than(&mut self, at: Instant) -> bool {
+        let is_earlier = at < self.0.deadline();
+        if is_earlier {
             self.set(at);
         }
+        is_earlier
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -115,7 +131,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn control_frames_pass_at_their_pace_and_no_faster() {
-        let mut pace = ControlPace::new();
+        let mut pace = Pace::of_control_frames();
         assert_eq!((0..1000).find(|_| !pace.allows()), Some(CONTROL_FRAMES_BURST));
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!((0..1000).find(|_| !pace.allows()), Some(2 * CONTROL_FRAMES_PER_S));

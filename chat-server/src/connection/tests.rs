@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_core::{Engine, MissingRooms, protocol::Codec, store::MemoryStore};
+use chat_core::{Engine, Identity, MissingRooms, WireSession, protocol::Codec, store::MemoryStore};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -14,30 +14,36 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use super::*;
-use crate::limits::{PING_PERIOD, PINGS_MISSED_MAX};
+use super::{doorkeeper::Doorkeeper, *};
+use crate::{
+    Server,
+    limits::{PING_PERIOD, PINGS_MISSED_MAX},
+};
 
 impl Transport for DuplexStream {}
 
 struct Harness {
-    engine: Engine,
-    lifecycle: Lifecycle,
+    server: Server,
 }
 
 impl Harness {
     async fn new() -> Self {
         let engine =
             Engine::builder(MemoryStore::new()).missing_rooms(MissingRooms::Create { rooms_max: 10 });
-        Self { engine: engine.build().await.unwrap(), lifecycle: Lifecycle::default() }
+        Self { server: Server::builder(engine.build().await.unwrap()).build() }
+    }
+
+    fn lifecycle(&self) -> &Lifecycle {
+        self.server.lifecycle()
     }
 
     /// A connection whose socket holds so many bytes each way, and its other end.
     async fn connect(&self, user: &str, pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
         let (peer, stream) = duplex(pipe_bytes);
-        let who = Identity::new(user).unwrap();
-        let session = self.engine.attach(who.clone(), Codec::Single);
-        let settings = Settings { who, message_bytes_max: 65_536, lifecycle: self.lifecycle.clone() };
-        let connection = Connection::new(stream, Vec::new(), session, settings).await;
+        let grant = Identity::new(user).unwrap().into();
+        let doorkeeper = Doorkeeper::new(self.server.clone(), Codec::Single, Some(grant));
+        let settings = Settings { message_bytes_max: 65_536, lifecycle: self.lifecycle().clone() };
+        let connection = Connection::new(stream, Vec::new(), doorkeeper, settings).await;
         (peer, tokio::spawn(connection))
     }
 
@@ -183,7 +189,7 @@ async fn a_drain_answers_what_has_arrived_and_says_so() {
         socket.feed(Message::text(send)).await.unwrap();
     }
     socket.flush().await.unwrap();
-    let drain = harness.lifecycle.drain(Duration::from_secs(10));
+    let drain = harness.lifecycle().drain(Duration::from_secs(10));
     let read = async {
         let mut acks = 0;
         loop {
@@ -216,7 +222,7 @@ async fn a_drain_while_the_session_takes_nothing_comes_to_its_end() {
     });
     // Nothing is read, so the replies pile up to their bound.
     sleep(Duration::from_secs(1)).await;
-    let drain = harness.lifecycle.drain(Duration::from_secs(10));
+    let drain = harness.lifecycle().drain(Duration::from_secs(10));
     let read = async {
         sleep(2 * ARRIVALS_WAIT_MAX).await;
         let mut bytes = Vec::new();
@@ -233,6 +239,7 @@ async fn a_drain_while_the_session_takes_nothing_comes_to_its_end() {
 #[test]
 fn a_connection_adds_little_to_its_session() {
     // Thousands are idle at a time. Most of this is tungstenite's, beside a read buffer of 4 KiB.
-    let own_bytes = size_of::<Connection<tokio::net::TcpStream>>() - size_of::<WireSession>();
+    let whole_bytes = size_of::<Connection<tokio::net::TcpStream, Doorkeeper>>();
+    let own_bytes = whole_bytes - size_of::<WireSession>();
     assert!(own_bytes <= 768, "{own_bytes}");
 }

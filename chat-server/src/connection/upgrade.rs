@@ -5,17 +5,22 @@ use axum::{
     http::{StatusCode, header::ALLOW},
     response::{IntoResponse, Response},
 };
-use chat_core::{Identity, protocol::Codec};
+use chat_core::protocol::Codec;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{
     Connection, Settings,
+    doorkeeper::Doorkeeper,
     handshake::{Handshake, upgrade_headers},
     transport::{Opaque, Transport},
 };
-use crate::{Server, api::ApiError};
+use crate::{
+    Server,
+    api::ApiError,
+    auth::{AuthError, Grant},
+};
 
 /// Serves `/ws`.
 pub(crate) async fn open(State(server): State<Server>, request: Request) -> Response {
@@ -40,7 +45,12 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let (mut parts, _) = request.into_parts();
     let handshake = Handshake::check(&parts)?;
     server.origins().check(&parts.headers)?;
-    let who = server.authenticator().authenticate(&parts).await?;
+    let grant = match server.authenticator().authenticate(&parts).await {
+        Ok(grant) => Some(grant),
+        // Its first frame may say it yet.
+        Err(AuthError::Missing) => None,
+        Err(refusal) => return Err(refusal.into()),
+    };
     if server.lifecycle().is_draining() {
         return Err(ApiError::draining());
     }
@@ -51,7 +61,7 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let lifecycle = server.lifecycle().clone();
     lifecycle.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => start(&server, upgraded, who, handshake.codec()).await,
+            Ok(upgraded) => start(&server, upgraded, grant, handshake.codec()).await,
             Err(error) => tracing::debug!(%error, "a connection was lost before its upgrade"),
         }
     });
@@ -59,21 +69,20 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
 }
 
 /// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
-async fn start(server: &Server, upgraded: Upgraded, who: Identity, codec: Codec) {
+async fn start(server: &Server, upgraded: Upgraded, grant: Option<Grant>, codec: Codec) {
+    let doorkeeper = Doorkeeper::new(server.clone(), codec, grant);
     match into_tcp(upgraded) {
-        Ok((stream, part)) => start_over(server, stream, part, who, codec).await,
-        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), who, codec).await,
+        Ok((stream, part)) => start_over(server, stream, part, doorkeeper).await,
+        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper).await,
     }
 }
 
-async fn start_over<S: Transport>(server: &Server, stream: S, part: Vec<u8>, who: Identity, codec: Codec) {
-    let session = server.engine().attach(who.clone(), codec);
+async fn start_over<S: Transport>(server: &Server, stream: S, part: Vec<u8>, doorkeeper: Doorkeeper) {
     let settings = Settings {
-        who,
         message_bytes_max: server.engine().limits().frame_bytes,
         lifecycle: server.lifecycle().clone(),
     };
-    let connection = Connection::new(stream, part, session, settings).await;
+    let connection = Connection::new(stream, part, doorkeeper, settings).await;
     server.lifecycle().spawn(connection);
 }
 

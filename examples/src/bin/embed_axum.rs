@@ -9,16 +9,13 @@
 
 use std::{error::Error, time::Duration};
 
-use axum::{
-    Router,
-    http::{header::AUTHORIZATION, request::Parts},
-    routing::get,
-};
+use axum::{Router, http::request::Parts, routing::get};
 use chat_core::{
     Engine, Identity, MissingRooms,
+    protocol::Token,
     store::{BoxFuture, MemoryStore},
 };
-use chat_server::{AuthError, Authenticator, Server};
+use chat_server::{AuthError, Authenticator, Grant, Server, token_of};
 use tokio::net::TcpListener;
 
 /// How long sockets may take to end.
@@ -37,17 +34,23 @@ impl OurUsers {
         };
         Some(Identity::new(user).ok()?.with_name(name))
     }
+
+    fn grant(token: &str) -> Result<Grant, AuthError> {
+        Self::by_token(token).map(Grant::from).ok_or(AuthError::Refused)
+    }
 }
 
 /// The chat asks us who is behind each request, of its API and of its socket alike. It is the only thing that it has to
 /// know of our users.
 impl Authenticator for OurUsers {
-    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Identity, AuthError>> {
-        Box::pin(async move {
-            let header = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let token = header.and_then(|value| value.strip_prefix("Bearer "));
-            token.and_then(Self::by_token).ok_or(AuthError::Unauthenticated)
-        })
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>> {
+        // From the Authorization header, or from a cookie, which counts only where it cannot be abused.
+        Box::pin(async move { Self::grant(token_of(request)?) })
+    }
+
+    // Web pages can set no header on a socket: their first frame is {"type":"auth","token":"…"}.
+    fn authenticate_token<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Grant, AuthError>> {
+        Box::pin(async move { Self::grant(token.expose()) })
     }
 }
 

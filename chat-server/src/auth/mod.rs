@@ -1,0 +1,145 @@
+//! Who is asking.
+
+mod jwt;
+mod token;
+
+use std::fmt;
+
+use axum::http::request::Parts;
+use chat_core::{Identity, ids::Timestamp, protocol::Token, rights::Role, store::BoxFuture};
+
+pub use self::{
+    jwt::{InvalidKey, JwtAuth, JwtKey},
+    token::token_of,
+};
+use crate::query::Query;
+
+/// What a request or a token proves: who it is, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Who it is.
+    pub identity: Identity,
+    /// When it ends: a socket is then closed with 4001, unless it has shown another token. `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<Identity> for Grant {
+    fn from(identity: Identity) -> Self {
+        Self { identity, expires_at: None }
+    }
+}
+
+/// Why a request has no identity.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// The request says nothing of who asks. A socket may then still say it in its first frame, where
+    /// [`Authenticator::authenticate_token`] knows tokens; anything else gets 401.
+    #[error("nobody is named")]
+    Missing,
+    /// What it says does not count. It gets 401, without a word why.
+    #[error("what proves the user is not accepted")]
+    Refused,
+    /// A cookie came without an `Origin` where that is needed. It gets 403.
+    #[error("a cookie counts here only with an Origin")]
+    NoOrigin,
+    /// It could not be found out just now. It gets 503.
+    #[error("the authentication does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Tells who is behind a request: of the socket and of the API alike.
+///
+/// # Contract
+/// It is asked once a request, before anything of the request is acted upon, and once for each token that comes over a
+/// socket. What it answers holds for that request, and for a socket until it is closed or the grant ends. It must not
+/// log what it is shown, and must not take long over what anybody can send.
+///
+/// A cookie must count only where the page that sent it is known: [`token_of`] sees to that. Foreign origins have been
+/// refused before it is asked.
+///
+/// ```
+/// use axum::http::request::Parts;
+/// use chat_core::{Identity, store::BoxFuture};
+/// use chat_server::{AuthError, Authenticator, Grant};
+///
+/// /// Trusts a header that a gateway in front of the service sets.
+/// #[derive(Debug)]
+/// struct ByGateway;
+///
+/// impl Authenticator for ByGateway {
+///     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>> {
+///         Box::pin(async move {
+///             let user = request.headers.get("x-user").and_then(|user| user.to_str().ok());
+///             let identity = user.and_then(|user| Identity::new(user).ok());
+///             identity.map(Grant::from).ok_or(AuthError::Refused)
+///         })
+///     }
+/// }
+/// ```
+pub trait Authenticator: Send + Sync + fmt::Debug + 'static {
+    /// Who is behind a request.
+    ///
+    /// # Errors
+    /// [`AuthError`] where there is nobody.
+    ///
+    /// # Cancel safety
+    /// It is dropped where the request goes away.
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>>;
+
+    /// Who is behind a token that came in an `auth` frame: the first of a socket whose request named nobody, or a later
+    /// one that renews a grant. Unless it is overridden, no such token counts.
+    ///
+    /// # Errors
+    /// [`AuthError`] where there is nobody.
+    ///
+    /// # Cancel safety
+    /// It is dropped where the socket goes away.
+    fn authenticate_token<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Grant, AuthError>> {
+        let _ = token;
+        Box::pin(async { Err(AuthError::Refused) })
+    }
+}
+
+/// Believes everybody: the user is the `user` parameter of the URL, the role its `role` parameter, `member` where it
+/// is not given. For development, on addresses that nobody else can reach.
+///
+/// ```
+/// use axum::http::Request;
+/// use chat_server::{Authenticator, OpenAuth};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let (request, ()) = Request::get("/ws?user=ann&role=manager").body(())?.into_parts();
+/// let grant = OpenAuth.authenticate(&request).await?;
+/// assert_eq!(grant.identity.user.as_str(), "ann");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OpenAuth;
+
+impl OpenAuth {
+    fn identity(request: &Parts) -> Option<Identity> {
+        let query = Query::of(&request.uri);
+        let role = query.one("role").ok()?.map_or(Some(Role::Member), Role::parse)?;
+        let user = query.one("user").ok()??;
+        Some(Identity::new(user).ok()?.with_role(role))
+    }
+}
+
+impl Authenticator for OpenAuth {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>> {
+        Box::pin(async move { Self::identity(request).map(Grant::from).ok_or(AuthError::Refused) })
+    }
+}
+
+/// Knows nobody: what a server has until it is given another.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct NobodyAuth;
+
+impl Authenticator for NobodyAuth {
+    fn authenticate<'a>(&'a self, _: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>> {
+        Box::pin(async { Err(AuthError::Refused) })
+    }
+}
