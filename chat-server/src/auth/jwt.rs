@@ -235,3 +235,74 @@ impl Authenticator for JwtAuth {
         Box::pin(async move { self.verify(token.expose()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! key {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/keys/", $name))
+        };
+    }
+
+    #[test]
+    fn the_kind_of_a_public_key_decides_the_algorithm() {
+        for (pem, algorithm) in [
+            (key!("rsa.pub.pem"), Algorithm::RS256),
+            (key!("rsa_pkcs1.pub.pem"), Algorithm::RS256),
+            (key!("p256.pub.pem"), Algorithm::ES256),
+            (key!("ed25519.pub.pem"), Algorithm::EdDSA),
+        ] {
+            assert_eq!(JwtKey::public_pem(pem).unwrap().algorithm, algorithm);
+            JwtKey::public_pem(&format!("\n{}\n", pem.replace('\n', "\r\n"))).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_fit_key_is_refused_by_its_reason() {
+        for (pem, reason) in [
+            ("", InvalidKey::NoPublicKey),
+            ("secret", InvalidKey::NoPublicKey),
+            (key!("rsa.pem"), InvalidKey::NoPublicKey),
+            (key!("certificate.pem"), InvalidKey::NoPublicKey),
+            (key!("p384.pub.pem"), InvalidKey::UnknownKind),
+            (key!("rsa_1024.pub.pem"), InvalidKey::ShortRsa),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", InvalidKey::UnknownKind),
+        ] {
+            assert_eq!(JwtKey::public_pem(pem).unwrap_err(), reason, "{pem}");
+        }
+        assert_eq!(JwtKey::secret(&[7; 31]).unwrap_err(), InvalidKey::ShortSecret);
+        let debug = format!("{:?}", JwtAuth::new(JwtKey::secret(&[b'x'; 32]).unwrap()));
+        assert!(!debug.contains("xxx") && !debug.contains("120, 120"), "{debug}");
+    }
+
+    #[test]
+    fn a_date_is_exact_or_refused() {
+        let ms = |text: &str| in_ms(&serde_json::from_str(text).unwrap()).map(|at| at.0);
+        assert_eq!(ms("0"), Some(0));
+        assert_eq!(ms("1764000000"), Some(1_764_000_000_000));
+        assert_eq!(ms("1.25"), Some(1250));
+        for bad in ["-1", "-0.5", "1e300", "18446744073709551615", "9007199254741"] {
+            assert_eq!(ms(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_bit_of_a_token_may_be_another() {
+        let claims = serde_json::json!({ "sub": "ann", "exp": 4_000_000_000_u64 });
+        let secret = [7; 32];
+        let key = jsonwebtoken::EncodingKey::from_secret(&secret);
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap();
+        let auth = JwtAuth::new(JwtKey::secret(&secret).unwrap());
+        auth.verify(&token).unwrap();
+        for at in 0..token.len() {
+            for bit in 0..8 {
+                let mut bytes = token.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let Ok(flipped) = String::from_utf8(bytes) else { continue };
+                assert!(auth.verify(&flipped).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+}

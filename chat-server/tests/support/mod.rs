@@ -3,10 +3,12 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod tokens;
+
 use std::net::SocketAddr;
 
 use chat_core::{Engine, MissingRooms, policy::Policy, store::MemoryStore};
-use chat_server::{OpenAuth, Server};
+use chat_server::{OpenAuth, Server, ServerBuilder};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
@@ -34,11 +36,20 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(policy: impl Policy) -> Self {
+        Self::serve(policy, |builder| builder.authenticator(OpenAuth)).await
+    }
+
+    /// A server that is set up by `set`.
+    pub(crate) async fn start_as(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        Self::serve(chat_core::policy::AllowAll, set).await
+    }
+
+    async fn serve(policy: impl Policy, set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let engine = Engine::builder(MemoryStore::new())
             .policy(policy)
             .missing_rooms(MissingRooms::Create { rooms_max: 100 })
             .build();
-        let server = Server::builder(engine.await.unwrap()).authenticator(OpenAuth).build();
+        let server = set(Server::builder(engine.await.unwrap())).build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel::<()>();

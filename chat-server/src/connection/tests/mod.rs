@@ -1,5 +1,7 @@
 //! Connections in virtual time, over a pipe in memory.
 
+mod sign_in;
+
 use std::time::Duration;
 
 use chat_core::{Engine, Identity, MissingRooms, WireSession, protocol::Codec, store::MemoryStore};
@@ -16,7 +18,7 @@ use tokio_tungstenite::{
 
 use super::{doorkeeper::Doorkeeper, *};
 use crate::{
-    Server,
+    Grant, Server, ServerBuilder,
     limits::{PING_PERIOD, PINGS_MISSED_MAX},
 };
 
@@ -28,9 +30,13 @@ struct Harness {
 
 impl Harness {
     async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let engine =
             Engine::builder(MemoryStore::new()).missing_rooms(MissingRooms::Create { rooms_max: 10 });
-        Self { server: Server::builder(engine.build().await.unwrap()).build() }
+        Self { server: set(Server::builder(engine.build().await.unwrap())).build() }
     }
 
     fn lifecycle(&self) -> &Lifecycle {
@@ -39,9 +45,14 @@ impl Harness {
 
     /// A connection whose socket holds so many bytes each way, and its other end.
     async fn connect(&self, user: &str, pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
-        let (peer, stream) = duplex(pipe_bytes);
         let grant = Identity::new(user).unwrap().into();
-        let doorkeeper = Doorkeeper::new(self.server.clone(), Codec::Single, Some(grant));
+        self.connect_as(Some(grant), pipe_bytes).await
+    }
+
+    /// The same, of whoever has this grant; without one, of somebody who has yet to show a token.
+    async fn connect_as(&self, grant: Option<Grant>, pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
+        let (peer, stream) = duplex(pipe_bytes);
+        let doorkeeper = Doorkeeper::new(self.server.clone(), Codec::Single, grant);
         let settings = Settings { message_bytes_max: 65_536, lifecycle: self.lifecycle().clone() };
         let connection = Connection::new(stream, Vec::new(), doorkeeper, settings).await;
         (peer, tokio::spawn(connection))
