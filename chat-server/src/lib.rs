@@ -34,7 +34,7 @@ mod rates;
 mod server;
 mod web;
 
-pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, token_of};
+pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, SignIn, token_of};
 pub use metrics::{Metrics, MetricsError};
 pub use origin::{InvalidOrigin, Origin};
 pub use rates::{InvalidRateLimit, RateLimit};

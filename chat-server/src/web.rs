@@ -33,9 +33,10 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 8] = [
+const ASSETS: [Asset; 9] = [
     asset!("/", "index.html", "text/html; charset=utf-8"),
     asset!("/app.js", "app.js", "text/javascript; charset=utf-8"),
+    asset!("/access.js", "access.js", "text/javascript; charset=utf-8"),
     asset!("/view.js", "view.js", "text/javascript; charset=utf-8"),
     asset!("/elements.js", "elements.js", "text/javascript; charset=utf-8"),
     asset!("/room.js", "room.js", "text/javascript; charset=utf-8"),

@@ -343,6 +343,21 @@ async fn the_first_frame_is_a_token_or_the_last() {
 }
 
 #[tokio::test]
+async fn who_is_not_known_is_told_how_to_be() {
+    let server = server_with_secret().await;
+    let auth = async |lines: &str| request(&server, "GET", "/api/v1/auth", lines, "").await.json();
+    let nobody = json!({ "user": null, "by": "token" });
+    assert_eq!(auth("").await, nobody);
+    assert_eq!(auth("Authorization: Bearer x\r\n").await, nobody);
+    let ann = json!({ "user": { "id": "ann", "name": "ann", "role": "member" }, "by": "token" });
+    assert_eq!(auth(&format!("Authorization: Bearer {}\r\n", token_for("ann"))).await, ann);
+    assert_eq!(auth(&format!("Cookie: chat_session={}\r\n", token_for("ann"))).await, ann);
+    let open = TestServer::start().await;
+    let answer = open.http("GET", "/api/v1/auth", None).await;
+    assert_eq!(answer.json(), json!({ "user": null, "by": "name" }));
+}
+
+#[tokio::test]
 async fn a_cookie_counts_only_with_an_origin_that_is_allowed() {
     let auth = JwtAuth::new(JwtKey::secret(SECRET).unwrap());
     let good = "https://good.example";

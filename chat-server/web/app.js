@@ -1,23 +1,33 @@
 // The page: a form to come in, and a room with its view for as long as the address names one.
 
+import { Access } from "./access.js";
 import { Room } from "./room.js";
 import { View, byId } from "./view.js";
 
 const ID = /^[a-z0-9._-]{1,64}$/;
 
-function socketUrl(user) {
+/** Where the socket is; a user who only says a name says it there. */
+function socketUrl(name) {
   const url = new URL("/ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.searchParams.set("user", user);
+  if (name !== undefined) url.searchParams.set("user", name);
   return url.href;
 }
+
+/** What the form says of itself, by how one comes in. */
+const HINTS = {
+  name: "Small letters a–z, digits, and . _ - only. A room that is not there yet is made.",
+  token: "The token is kept for as long as this window.",
+  elsewhere: "You sign in to this chat on another page, which has not been done yet.",
+};
 
 /** The browser's storage where it can be used. Where it cannot, or is full, only a reload would miss anything. */
 class ForgivingStorage {
   #storage = null;
 
-  constructor() {
-    this.#try(() => (this.#storage = localStorage));
+  /** `open` gives the storage, or throws. */
+  constructor(open) {
+    this.#try(() => (this.#storage = open()));
   }
 
   get length() {
@@ -56,12 +66,16 @@ function place() {
 }
 
 class App {
-  #storage = new ForgivingStorage();
+  #storage = new ForgivingStorage(() => localStorage);
+  #access = new Access({ storage: new ForgivingStorage(() => sessionStorage) });
   #view = new View(this.#storage);
   #room = null;
+  #known = null;
+  #turn = 0;
 
   start() {
     byId("start-form").addEventListener("submit", (event) => this.#enter(event));
+    byId("sign-out").addEventListener("click", () => this.#signOut());
     byId("leave").addEventListener("click", () => (location.hash = ""));
     addEventListener("hashchange", () => this.#go());
     addEventListener("online", () => this.#room?.connection.connect());
@@ -69,38 +83,78 @@ class App {
     this.#go();
   }
 
-  #go() {
+  async #go() {
+    const turn = ++this.#turn;
     this.#room?.close();
     this.#room = null;
     this.#view.clear();
+    const known = await this.#access.ask();
+    // Meanwhile the address may have changed again.
+    if (turn !== this.#turn) return;
+    this.#known = known;
     const to = place();
-    byId("start").hidden = to !== null;
-    byId("chat").hidden = to === null;
-    if (to === null) this.#ask();
-    else this.#open(to);
+    const isIn = to !== null && (known.user ? known.user.id === to.user : known.by === "name");
+    byId("start").hidden = isIn;
+    byId("chat").hidden = !isIn;
+    if (isIn) this.#open(to);
+    else this.#ask(to);
   }
 
-  #ask() {
+  /** Shows the form, with what is known already and what the address or the last time says. */
+  #ask(to) {
     document.title = "Chat";
-    const user = byId("start-user");
-    const room = byId("start-room");
-    user.value = this.#storage.getItem("chat.user") ?? "";
-    room.value = this.#storage.getItem("chat.room") ?? "lobby";
-    (user.value === "" ? user : room).focus();
+    const { user, by } = this.#known;
+    const way = user ? "known" : by;
+    for (const field of ["name", "token", "known"]) {
+      byId(`by-${field}`).hidden = byId(`by-${field}`).disabled = field !== way;
+    }
+    byId("start-join").disabled = way === "elsewhere";
+    byId("start-problem").textContent = "";
+    byId("start-hint").textContent = HINTS[way] ?? "";
+    byId("start-known").textContent = user ? `Signed in as ${user.name}` : "";
+    byId("sign-out").hidden = this.#access.token === undefined;
+    byId("start-user").value = this.#storage.getItem("chat.user") ?? "";
+    byId("start-token").value = "";
+    byId("start-room").value = to?.room ?? this.#storage.getItem("chat.room") ?? "lobby";
+    const first = { name: byId("start-user"), token: byId("start-token") }[way];
+    (first?.value === "" ? first : byId("start-room")).focus();
   }
 
-  #enter(event) {
+  async #enter(event) {
     event.preventDefault();
-    const user = byId("start-user").value;
     const room = byId("start-room").value;
-    this.#storage.setItem("chat.user", user);
+    const user = await this.#whoEnters();
+    if (user === undefined) return;
     this.#storage.setItem("chat.room", room);
-    location.hash = `${user}@${room}`;
+    const hash = `#${user}@${room}`;
+    if (location.hash === hash) this.#go();
+    else location.hash = hash;
+  }
+
+  /** The id of who has filled in the form; nothing where that says nobody. */
+  async #whoEnters() {
+    const { user, by } = this.#known;
+    if (user) return user.id;
+    if (by === "token") {
+      const { user: proved, problem } = await this.#access.tryToken(byId("start-token").value.trim());
+      byId("start-problem").textContent = problem ?? "";
+      return proved?.id;
+    }
+    const name = byId("start-user").value;
+    this.#storage.setItem("chat.user", name);
+    return name;
+  }
+
+  #signOut() {
+    this.#access.forget();
+    this.#go();
   }
 
   #open({ user, room }) {
     const view = this.#view;
-    this.#room = new Room({ me: user, name: room, url: socketUrl(user), storage: this.#storage, view });
+    const url = socketUrl(this.#known.user ? undefined : user);
+    const token = this.#access.token;
+    this.#room = new Room({ me: user, name: room, url, token, storage: this.#storage, view });
     view.show(this.#room);
     this.#room.open();
   }

@@ -37,6 +37,7 @@ const OPEN_MS = 15_000;
 
 /** The commands, with their fields in the order of the documentation. */
 export const commands = {
+  auth: (token) => ({ type: "auth", token }),
   join: (room, resume = {}) => ({ type: "join", room, ...resume }),
   leave: (room) => ({ type: "leave", room }),
   send: (room, key, text, replyTo) => ({
@@ -92,12 +93,13 @@ export class Backoff {
 /**
  * Keeps one room joined over however many sockets it takes.
  *
- * `resume()` says where to go on. `on` has `state({name, …})`, `welcome(frame)`, `joined(frame)` and `frame(frame)`,
+ * `token`, where there is one, is the first thing that each socket says. `resume()` says where to go on. `on` has `state({name, …})`, `welcome(frame)`, `joined(frame)` and `frame(frame)`,
  * the last for all that is no reply. A reply goes to the callback of its command, in its place among the other frames;
  * where the connection ends first, that callback gets `{type: "lost"}`.
  */
 export class Connection {
   #url;
+  #token;
   #room;
   #resume;
   #on;
@@ -111,8 +113,9 @@ export class Connection {
   #retryAfterMs = 0;
   #timers = {};
 
-  constructor({ url, room, resume, on, random = Math.random, Socket = globalThis.WebSocket }) {
+  constructor({ url, token, room, resume, on, random = Math.random, Socket = globalThis.WebSocket }) {
     this.#url = url;
+    this.#token = token;
     this.#room = room;
     this.#resume = resume;
     this.#on = on;
@@ -128,6 +131,9 @@ export class Connection {
     const socket = new this.#Socket(this.#url, SUBPROTOCOLS);
     this.#socket = socket;
     this.#timers.life = setTimeout(() => this.#drop(0), OPEN_MS);
+    socket.onopen = () => {
+      if (this.#token !== undefined) this.tell(commands.auth(this.#token));
+    };
     socket.onmessage = ({ data }) => this.#receive(socket, data);
     socket.onclose = ({ code }) => this.#closed(code);
   }
@@ -231,6 +237,7 @@ export class Connection {
     this.#socket = null;
     this.#isJoined = false;
     if (socket) {
+      socket.onopen = null;
       socket.onmessage = null;
       socket.onclose = null;
       if (this.#isStopped) socket.close();

@@ -9,7 +9,7 @@ mod rooms;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderValue, StatusCode, header::CACHE_CONTROL},
+    http::{HeaderValue, StatusCode, header::CACHE_CONTROL, request::Parts},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -19,11 +19,12 @@ use serde::Serialize;
 
 pub(crate) use self::error::ApiError;
 use self::extract::Caller;
-use crate::{Server, limits::BODY_BYTES_MAX};
+use crate::{Server, SignIn, auth::AuthError, limits::BODY_BYTES_MAX};
 
 /// All of the API, to be nested under its prefix.
 pub(crate) fn routes(server: &Server) -> Router<Server> {
     Router::new()
+        .route("/auth", get(auth))
         .route("/me", get(me))
         .merge(rooms::routes())
         .merge(members::routes())
@@ -53,6 +54,29 @@ struct User {
     role: Role,
 }
 
-async fn me(Caller(Identity { user, name, role }): Caller) -> Json<User> {
-    Json(User { id: user, name, role })
+impl From<Identity> for User {
+    fn from(Identity { user, name, role }: Identity) -> Self {
+        Self { id: user, name, role }
+    }
+}
+
+async fn me(Caller(who): Caller) -> Json<User> {
+    Json(who.into())
+}
+
+/// Who is asking, if that is known, and how else one says it.
+#[derive(Debug, Serialize)]
+struct Access {
+    user: Option<User>,
+    by: SignIn,
+}
+
+/// Asked before anybody has signed in, so it is no error that nobody has.
+async fn auth(State(server): State<Server>, request: Parts) -> Result<Json<Access>, ApiError> {
+    let user = match server.authenticator().authenticate(&request).await {
+        Ok(grant) => Some(grant.identity.into()),
+        Err(AuthError::Missing | AuthError::Refused | AuthError::NoOrigin) => None,
+        Err(error @ AuthError::Unavailable(_)) => return Err(error.into()),
+    };
+    Ok(Json(Access { user, by: server.authenticator().sign_in() }))
 }

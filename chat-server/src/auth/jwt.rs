@@ -20,7 +20,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    AuthError, Authenticator, Grant,
+    AuthError, Authenticator, Grant, SignIn,
     token::{is_token, token_of},
 };
 
@@ -233,6 +233,10 @@ impl Authenticator for JwtAuth {
 
     fn authenticate_token<'a>(&'a self, token: &'a Token) -> BoxFuture<'a, Result<Grant, AuthError>> {
         Box::pin(async move { self.verify(token.expose()) })
+    }
+
+    fn sign_in(&self) -> SignIn {
+        SignIn::Token
     }
 }
 

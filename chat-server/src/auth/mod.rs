@@ -7,6 +7,7 @@ use std::fmt;
 
 use axum::http::request::Parts;
 use chat_core::{Identity, ids::Timestamp, protocol::Token, rights::Role, store::BoxFuture};
+use serde::Serialize;
 
 pub use self::{
     jwt::{InvalidKey, JwtAuth, JwtKey},
@@ -46,6 +47,20 @@ pub enum AuthError {
     /// It could not be found out just now. It gets 503.
     #[error("the authentication does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How a person at the web page says who they are, where the request of the page does not.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SignIn {
+    /// By a name alone, which is believed.
+    Name,
+    /// By a token that they have from somewhere.
+    Token,
+    /// On another page, which sets a cookie.
+    #[default]
+    Elsewhere,
 }
 
 /// Tells who is behind a request: of the socket and of the API alike.
@@ -99,6 +114,11 @@ pub trait Authenticator: Send + Sync + fmt::Debug + 'static {
         let _ = token;
         Box::pin(async { Err(AuthError::Refused) })
     }
+
+    /// What the web page offers to somebody whom nobody knows yet.
+    fn sign_in(&self) -> SignIn {
+        SignIn::default()
+    }
 }
 
 /// Believes everybody: the user is the `user` parameter of the URL, the role its `role` parameter, `member` where it
@@ -131,6 +151,10 @@ impl OpenAuth {
 impl Authenticator for OpenAuth {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Grant, AuthError>> {
         Box::pin(async move { Self::identity(request).map(Grant::from).ok_or(AuthError::Refused) })
+    }
+
+    fn sign_in(&self) -> SignIn {
+        SignIn::Name
     }
 }
 
