@@ -2,8 +2,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::map_response, routing::any};
+use axum::{
+    Router,
+    middleware::{from_fn_with_state, map_response},
+    routing::any,
+};
 use chat_core::Engine;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -15,6 +20,7 @@ use crate::{
     listen,
     metrics::Metrics,
     origin::{Origin, Origins},
+    peer::{self, Proxies},
     rates::{RateLimit, Rates},
     web,
 };
@@ -67,6 +73,7 @@ struct Shared {
     engine: Engine,
     authenticator: Arc<dyn Authenticator>,
     origins: Origins,
+    proxies: Proxies,
     metrics: Option<Metrics>,
     rates: Option<Rates>,
     drain_limit: Duration,
@@ -85,12 +92,20 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets the pages of one more origin open the socket and call the API. Those of the server's own origin, which
-    /// is `http://` and the request's `Host`, always may.
+    /// Lets the pages of one more origin open the socket and call the API. Those of the server's own origin always
+    /// may: its scheme is that of the connection, or what a trusted proxy says, and its host the request's `Host`.
     ///
-    /// A server behind a proxy that speaks TLS must be told its public origin.
+    /// A server behind a proxy that speaks TLS must trust it, or be told its public origin here.
     pub fn allow_origin(mut self, origin: Origin) -> Self {
         self.0.origins.allow(origin);
+        self
+    }
+
+    /// Believes the proxies in these networks: whom they name in `X-Forwarded-For` is the client
+    /// ([`ClientAddress`](crate::ClientAddress)), and `X-Forwarded-Proto` is the scheme of the server's own origin.
+    /// Such a proxy must set or extend both headers, whatever its client sent. Without any, nobody is believed.
+    pub fn trust_proxies(mut self, networks: Vec<IpNet>) -> Self {
+        self.0.proxies = Proxies::new(networks);
         self
     }
 
@@ -126,6 +141,7 @@ impl Server {
             engine,
             authenticator: Arc::new(NobodyAuth),
             origins: Origins::default(),
+            proxies: Proxies::default(),
             metrics: None,
             rates: None,
             drain_limit: DRAIN_WAIT_DEFAULT,
@@ -138,7 +154,7 @@ impl Server {
     /// The service must speak HTTP/1.1 to it. Sockets outlive the requests that opened them, and the service's own
     /// shutdown does not see them: [`drain`](Self::drain) does.
     pub fn router(&self) -> Router {
-        self.routes().layer(map_response(headers::secure)).with_state(self.clone())
+        self.finish(self.routes())
     }
 
     /// What [`serve`](Self::serve) serves: the [`router`](Self::router), the web page at `/`, `/healthz`, `/readyz`
@@ -148,8 +164,13 @@ impl Server {
     /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
     pub fn app(&self) -> Router {
         let routes = self.routes().merge(health::routes()).merge(web::routes());
+        self.finish(routes.fallback(async || api::ApiError::not_found()))
+    }
+
+    /// Puts around all routes what holds for each request and each answer, the outermost last.
+    fn finish(&self, routes: Router<Self>) -> Router {
         routes
-            .fallback(async || api::ApiError::not_found())
+            .layer(from_fn_with_state(self.clone(), peer::identify))
             .layer(map_response(headers::secure))
             .with_state(self.clone())
     }
@@ -191,6 +212,10 @@ impl Server {
 
     pub(crate) fn origins(&self) -> &Origins {
         &self.0.origins
+    }
+
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.0.proxies
     }
 
     pub(crate) fn metrics(&self) -> Option<&Metrics> {

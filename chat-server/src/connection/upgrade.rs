@@ -20,6 +20,7 @@ use crate::{
     Server,
     api::ApiError,
     auth::{AuthError, Grant},
+    peer::scheme_of,
 };
 
 /// Serves `/ws`.
@@ -44,7 +45,7 @@ pub(crate) async fn open(State(server): State<Server>, request: Request) -> Resp
 async fn accept(server: Server, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let handshake = Handshake::check(&parts)?;
-    server.origins().check(&parts.headers)?;
+    server.origins().check(&parts.headers, scheme_of(&parts.extensions))?;
     let grant = match server.authenticator().authenticate(&parts).await {
         Ok(grant) => Some(grant),
         // Its first frame may say it yet.
