@@ -19,6 +19,7 @@
 //!
 //! What clients can rely on stands in `docs/protocol.md`; every bound is in [`limits`].
 
+mod admission;
 mod api;
 mod auth;
 mod connection;
@@ -32,6 +33,8 @@ mod origin;
 mod peer;
 mod query;
 mod rates;
+mod refusal;
+mod seldom;
 mod server;
 mod web;
 

@@ -59,6 +59,11 @@ impl ClientAddress {
     pub(crate) const fn is_local(&self) -> bool {
         self.ip.is_loopback() && !matches!(self.known, Known::InPart)
     }
+
+    /// Whether the peer of the connection is somebody else.
+    pub(crate) const fn is_passed_on(&self) -> bool {
+        !matches!(self.known, Known::ByConnection)
+    }
 }
 
 /// The proxies that are believed.

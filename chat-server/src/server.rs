@@ -12,12 +12,13 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use crate::{
+    admission::Admission,
     api,
     auth::{Authenticator, NobodyAuth},
     connection, headers, health,
     lifecycle::Lifecycle,
     limits::{DRAIN_WAIT_DEFAULT, METRICS_UPKEEP_PERIOD},
-    listen,
+    listen::{self, Door},
     metrics::Metrics,
     origin::{Origin, Origins},
     peer::{self, Proxies},
@@ -74,6 +75,7 @@ struct Shared {
     authenticator: Arc<dyn Authenticator>,
     origins: Origins,
     proxies: Proxies,
+    admission: Admission,
     metrics: Option<Metrics>,
     rates: Option<Rates>,
     drain_limit: Duration,
@@ -106,6 +108,25 @@ impl ServerBuilder {
     /// Such a proxy must set or extend both headers, whatever its client sent. Without any, nobody is believed.
     pub fn trust_proxies(mut self, networks: Vec<IpNet>) -> Self {
         self.0.proxies = Proxies::new(networks);
+        self
+    }
+
+    /// How many connections there may be at a time, sockets among them; no limit unless set. Whoever comes when
+    /// there are so many is answered 503 and closed.
+    ///
+    /// It holds for [`Server::serve`], and should leave descriptors for what else the process opens.
+    pub const fn connections_max(mut self, max: usize) -> Self {
+        self.0.admission.connections_max = max;
+        self
+    }
+
+    /// How many connections one address may have at a time; no limit unless set. One too many is answered 429 and
+    /// closed. Of IPv6 a network of 64 bits counts as one address.
+    ///
+    /// The connections of a trusted proxy do not count for the proxy: behind it each client's sockets count for the
+    /// client, and one too many is answered 429.
+    pub const fn connections_per_address(mut self, max: Option<usize>) -> Self {
+        self.0.admission.per_address_max = max;
         self
     }
 
@@ -142,6 +163,7 @@ impl Server {
             authenticator: Arc::new(NobodyAuth),
             origins: Origins::default(),
             proxies: Proxies::default(),
+            admission: Admission::unlimited(),
             metrics: None,
             rates: None,
             drain_limit: DRAIN_WAIT_DEFAULT,
@@ -188,7 +210,13 @@ impl Server {
         if let Some(metrics) = self.0.metrics.clone() {
             self.lifecycle().spawn(keep_up(metrics, self.lifecycle().clone()));
         }
-        listen::accept(listener, self.app(), self.lifecycle(), shutdown).await;
+        let door = Door {
+            app: self.app(),
+            admission: self.0.admission.clone(),
+            proxies: self.0.proxies.clone(),
+            lifecycle: self.lifecycle().clone(),
+        };
+        listen::accept(listener, door, shutdown).await;
         self.drain(self.0.drain_limit).await;
     }
 
@@ -212,6 +240,10 @@ impl Server {
 
     pub(crate) fn origins(&self) -> &Origins {
         &self.0.origins
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     pub(crate) fn proxies(&self) -> &Proxies {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Server,
+    admission::SocketPermit,
     api::ApiError,
     auth::{AuthError, Grant},
     peer::scheme_of,
@@ -46,6 +47,8 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let (mut parts, _) = request.into_parts();
     let handshake = Handshake::check(&parts)?;
     server.origins().check(&parts.headers, scheme_of(&parts.extensions))?;
+    // Before anything that costs: whoever has too many connections is not even asked for a name.
+    let permit = server.admission().socket(&mut parts.extensions)?;
     let grant = match server.authenticator().authenticate(&parts).await {
         Ok(grant) => Some(grant),
         // Its first frame may say it yet.
@@ -62,7 +65,7 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let lifecycle = server.lifecycle().clone();
     lifecycle.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => start(&server, upgraded, grant, handshake.codec()).await,
+            Ok(upgraded) => start(&server, upgraded, grant, handshake.codec(), permit).await,
             Err(error) => tracing::debug!(%error, "a connection was lost before its upgrade"),
         }
     });
@@ -70,18 +73,31 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
 }
 
 /// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
-async fn start(server: &Server, upgraded: Upgraded, grant: Option<Grant>, codec: Codec) {
+async fn start(
+    server: &Server,
+    upgraded: Upgraded,
+    grant: Option<Grant>,
+    codec: Codec,
+    permit: SocketPermit,
+) {
     let doorkeeper = Doorkeeper::new(server.clone(), codec, grant);
     match into_tcp(upgraded) {
-        Ok((stream, part)) => start_over(server, stream, part, doorkeeper).await,
-        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper).await,
+        Ok((stream, part)) => start_over(server, stream, part, doorkeeper, permit).await,
+        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper, permit).await,
     }
 }
 
-async fn start_over<S: Transport>(server: &Server, stream: S, part: Vec<u8>, doorkeeper: Doorkeeper) {
+async fn start_over<S: Transport>(
+    server: &Server,
+    stream: S,
+    part: Vec<u8>,
+    doorkeeper: Doorkeeper,
+    permit: SocketPermit,
+) {
     let settings = Settings {
         message_bytes_max: server.engine().limits().frame_bytes,
         lifecycle: server.lifecycle().clone(),
+        permit,
     };
     let connection = Connection::new(stream, part, doorkeeper, settings).await;
     server.lifecycle().spawn(connection);

@@ -36,20 +36,24 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(policy: impl Policy) -> Self {
-        Self::serve(policy, |builder| builder.authenticator(OpenAuth)).await
+        Self::serve(Self::builder(policy).await.build()).await
     }
 
     /// A server that is set up by `set`.
     pub(crate) async fn start_as(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
-        Self::serve(chat_core::policy::AllowAll, set).await
+        Self::serve(set(Self::builder(chat_core::policy::AllowAll).await).build()).await
     }
 
-    async fn serve(policy: impl Policy, set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+    /// A server to be, to which a test adds what it is about.
+    pub(crate) async fn builder(policy: impl Policy) -> ServerBuilder {
         let engine = Engine::builder(MemoryStore::new())
             .policy(policy)
             .missing_rooms(MissingRooms::Create { rooms_max: 100 })
             .build();
-        let server = set(Server::builder(engine.await.unwrap())).build();
+        Server::builder(engine.await.unwrap()).authenticator(OpenAuth)
+    }
+
+    pub(crate) async fn serve(server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel::<()>();
