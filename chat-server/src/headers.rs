@@ -28,6 +28,9 @@ const SECURITY: [(HeaderName, HeaderValue); 8] = [
     ),
 ];
 
+/// Whoever came by TLS once is to come by nothing else for a year (RFC 6797).
+pub(crate) const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Adds to an answer what its handler did not set itself.
 pub(crate) async fn secure(mut answer: Response) -> Response {
     add_security(answer.headers_mut());

@@ -36,6 +36,7 @@ mod rates;
 mod refusal;
 mod seldom;
 mod server;
+mod tls;
 mod web;
 
 pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, token_of};
@@ -44,3 +45,4 @@ pub use origin::{InvalidOrigin, Origin};
 pub use peer::ClientAddress;
 pub use rates::{InvalidRateLimit, RateLimit};
 pub use server::{Server, ServerBuilder};
+pub use tls::{Tls, TlsError};

@@ -2,23 +2,27 @@
 
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::{Router, extract::ConnectInfo, response::Response};
+use axum::{Router, extract::ConnectInfo, http::header::STRICT_TRANSPORT_SECURITY, response::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use crate::{
-    admission::{Admission, Permit},
+    admission::{Admission, Full, Permit},
+    connection::transport::Counted,
+    headers,
     lifecycle::Lifecycle,
-    limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_WAIT_MAX, HEADERS_MAX},
+    limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_WAIT_MAX, HEADERS_MAX, TLS_HANDSHAKE_WAIT_MAX},
     origin::Scheme,
     peer::Proxies,
     refusal::Refusals,
     seldom::Seldom,
+    tls::Tls,
 };
 
 /// What stands behind a listening address. A clone is the same.
@@ -28,6 +32,7 @@ pub(crate) struct Door {
     pub(crate) admission: Admission,
     pub(crate) proxies: Proxies,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// Lets whoever connects in, until `shutdown` is ready.
@@ -44,6 +49,8 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, shutdown: impl Fut
         match accepted {
             Ok((stream, peer)) => match door.admit(peer) {
                 Ok(permit) => door.lifecycle.spawn(door.clone().serve(stream, peer, permit)),
+                // A handshake to say so would cost more than the connection.
+                Err(full) if door.tls.is_some() => refusals.note(peer, full),
                 Err(full) => refusals.refuse(stream, peer, full, &door.lifecycle),
             },
             Err(error) if is_of_peer(&error) => {}
@@ -79,7 +86,7 @@ struct Arrival {
 }
 
 impl Door {
-    fn admit(&self, peer: SocketAddr) -> Result<Arc<Permit>, crate::admission::Full> {
+    fn admit(&self, peer: SocketAddr) -> Result<Arc<Permit>, Full> {
         let ip = peer.ip();
         self.admission.connection((!self.proxies.trust(ip)).then_some(ip)).map(Arc::new)
     }
@@ -87,8 +94,33 @@ impl Door {
     async fn serve(self, stream: TcpStream, peer: SocketAddr, permit: Arc<Permit>) {
         // Only for latency: a socket that refuses still works.
         let _ = stream.set_nodelay(true);
-        speak(stream, self.app, Arrival { peer, scheme: Scheme::Http, permit }, &self.lifecycle).await;
+        let Some(tls) = self.tls else {
+            let arrival = Arrival { peer, scheme: Scheme::Http, permit };
+            return speak(stream, self.app, arrival, &self.lifecycle).await;
+        };
+        if let Some(stream) = shake_hands(&tls, Counted::new(stream), peer, &self.lifecycle).await {
+            let arrival = Arrival { peer, scheme: Scheme::Https, permit };
+            speak(stream, self.app, arrival, &self.lifecycle).await;
+        }
     }
+}
+
+/// Begins TLS on a connection, in its own time and not in that of others. A drain does not wait for it: nothing was
+/// asked yet.
+async fn shake_hands<S>(tls: &Tls, stream: S, peer: SocketAddr, lifecycle: &Lifecycle) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(TLS_HANDSHAKE_WAIT_MAX, tls.accept(stream)) => handshake,
+        () = lifecycle.drain_begins() => return None,
+    };
+    match handshake {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+        Err(_elapsed) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+    None
 }
 
 /// Speaks HTTP on one connection until it ends or becomes a WebSocket; a drain lets the request under way end.
@@ -104,7 +136,7 @@ where
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(scheme);
         request.extensions_mut().insert(permit);
-        answer(app.clone(), request)
+        answer(app.clone(), scheme, request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -126,6 +158,10 @@ where
     }
 }
 
-async fn answer(mut app: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    app.call(request).await
+async fn answer(mut app: Router, scheme: Scheme, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let mut answer = app.call(request).await?;
+    if scheme == Scheme::Https {
+        answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, headers::ONLY_HTTPS);
+    }
+    Ok(answer)
 }

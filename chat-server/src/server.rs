@@ -23,6 +23,7 @@ use crate::{
     origin::{Origin, Origins},
     peer::{self, Proxies},
     rates::{RateLimit, Rates},
+    tls::Tls,
     web,
 };
 
@@ -76,6 +77,7 @@ struct Shared {
     origins: Origins,
     proxies: Proxies,
     admission: Admission,
+    tls: Option<Tls>,
     metrics: Option<Metrics>,
     rates: Option<Rates>,
     drain_limit: Duration,
@@ -130,6 +132,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Speaks TLS, and nothing else, on the address that is served. The server's own origin is then `https://`.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.0.tls = Some(tls);
+        self
+    }
+
     /// What `/metrics` shows. Without it there is no such page.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.0.metrics = Some(metrics);
@@ -164,6 +172,7 @@ impl Server {
             origins: Origins::default(),
             proxies: Proxies::default(),
             admission: Admission::unlimited(),
+            tls: None,
             metrics: None,
             rates: None,
             drain_limit: DRAIN_WAIT_DEFAULT,
@@ -210,11 +219,15 @@ impl Server {
         if let Some(metrics) = self.0.metrics.clone() {
             self.lifecycle().spawn(keep_up(metrics, self.lifecycle().clone()));
         }
+        if let Some(tls) = self.0.tls.clone() {
+            self.lifecycle().spawn(tls.keep_fresh(self.lifecycle().clone()));
+        }
         let door = Door {
             app: self.app(),
             admission: self.0.admission.clone(),
             proxies: self.0.proxies.clone(),
             lifecycle: self.lifecycle().clone(),
+            tls: self.0.tls.clone(),
         };
         listen::accept(listener, door, shutdown).await;
         self.drain(self.0.drain_limit).await;
@@ -232,6 +245,11 @@ impl Server {
     /// The engine behind the server.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// Whether [`serve`](Self::serve) speaks TLS: its addresses are then `https://` and `wss://`.
+    pub fn speaks_tls(&self) -> bool {
+        self.0.tls.is_some()
     }
 
     pub(crate) fn authenticator(&self) -> &dyn Authenticator {

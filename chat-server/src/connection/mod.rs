@@ -22,7 +22,7 @@ mod handshake;
 mod input;
 mod output;
 mod pace;
-mod transport;
+pub(crate) mod transport;
 pub(crate) mod upgrade;
 
 use std::{

@@ -7,14 +7,14 @@ use axum::{
 };
 use chat_core::protocol::Codec;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::{
     Connection, Settings,
     doorkeeper::Doorkeeper,
     handshake::{Handshake, upgrade_headers},
-    transport::{Opaque, Transport},
+    transport::{self, Counted, Opaque, Transport},
 };
 use crate::{
     Server,
@@ -81,7 +81,11 @@ async fn start(
     permit: SocketPermit,
 ) {
     let doorkeeper = Doorkeeper::new(server.clone(), codec, grant);
-    match into_tcp(upgraded) {
+    let upgraded = match transport::take::<TcpStream>(upgraded) {
+        Ok((stream, part)) => return start_over(server, stream, part, doorkeeper, permit).await,
+        Err(upgraded) => upgraded,
+    };
+    match transport::take::<TlsStream<Counted<TcpStream>>>(upgraded) {
         Ok((stream, part)) => start_over(server, stream, part, doorkeeper, permit).await,
         Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper, permit).await,
     }
@@ -101,16 +105,4 @@ async fn start_over<S: Transport>(
     };
     let connection = Connection::new(stream, part, doorkeeper, settings).await;
     server.lifecycle().spawn(connection);
-}
-
-/// The socket itself, and what was read from it already, where it is a plain TCP stream: as hyper has it, or wrapped
-/// once more by hyper-util, as `axum::serve` does.
-///
-/// The bytes are copied: hyper's would keep its whole read buffer, 8 KiB a connection.
-fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Vec<u8>), Upgraded> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.to_vec())),
-        Err(upgraded) => hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
-            .map(|parts| (parts.io.into_inner(), parts.read_buf.to_vec())),
-    }
 }
