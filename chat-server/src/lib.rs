@@ -19,6 +19,7 @@
 //!
 //! What clients can rely on stands in `docs/protocol.md`; every bound is in [`limits`].
 
+mod admission;
 mod api;
 mod auth;
 mod connection;
@@ -29,13 +30,19 @@ pub mod limits;
 mod listen;
 mod metrics;
 mod origin;
+mod peer;
 mod query;
 mod rates;
+mod refusal;
+mod seldom;
 mod server;
+mod tls;
 mod web;
 
 pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, SignIn, token_of};
 pub use metrics::{Metrics, MetricsError};
 pub use origin::{InvalidOrigin, Origin};
+pub use peer::ClientAddress;
 pub use rates::{InvalidRateLimit, RateLimit};
 pub use server::{Server, ServerBuilder};
+pub use tls::{Tls, TlsError};

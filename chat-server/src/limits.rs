@@ -95,5 +95,33 @@ pub const DRAIN_WAIT_DEFAULT: Duration = Duration::from_secs(10);
 /// The pause after the system refused a new connection, as it does where no descriptor is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that are one too many and whose requests are read away after the answer. Past it they are closed at
+/// once, and the answer may be lost.
+pub const REFUSALS_MAX: usize = 64;
+
+/// How long such a connection may take to close its end. Then ours is closed.
+pub const REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// When a client may try again for whom the server had no connection left.
+pub const SERVER_FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// When a client may try again whose address had too many connections.
+pub const ADDRESS_FULL_RETRY: Duration = Duration::from_secs(10);
+
+/// The time between two log lines of what a stranger can repeat as often as they like.
+pub const REPEAT_LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long a TLS handshake may take. Then the connection is closed.
+pub const TLS_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes that TLS holds of one connection's output, on top of the socket's. Past it the connection waits.
+pub const TLS_BUFFER_BYTES: usize = 32 << 10;
+
+/// Bytes of a file with certificates or a key. A larger one is refused.
+pub const TLS_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The time between two looks whether the certificate's files have changed.
+pub const TLS_RELOAD_PERIOD: Duration = Duration::from_secs(30);
+
 /// The time between two upkeeps of the metrics: samples of histograms pile up until then.
 pub const METRICS_UPKEEP_PERIOD: Duration = Duration::from_secs(5);

@@ -1,25 +1,44 @@
 //! Accepting connections and speaking HTTP on them.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::{Router, extract::ConnectInfo, response::Response};
+use axum::{Router, extract::ConnectInfo, http::header::STRICT_TRANSPORT_SECURITY, response::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use crate::{
+    admission::{Admission, Full, Permit},
+    connection::transport::Counted,
+    headers,
     lifecycle::Lifecycle,
-    limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_WAIT_MAX, HEADERS_MAX},
+    limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_WAIT_MAX, HEADERS_MAX, TLS_HANDSHAKE_WAIT_MAX},
+    origin::Scheme,
+    peer::Proxies,
+    refusal::Refusals,
+    seldom::Seldom,
+    tls::Tls,
 };
 
-/// Serves `app` to whoever connects, until `shutdown` is ready.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    app: Router,
-    lifecycle: &Lifecycle,
-    shutdown: impl Future<Output = ()>,
-) {
+/// What stands behind a listening address. A clone is the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) app: Router,
+    pub(crate) admission: Admission,
+    pub(crate) proxies: Proxies,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// Lets whoever connects in, until `shutdown` is ready.
+pub(crate) async fn accept(listener: TcpListener, door: Door, shutdown: impl Future<Output = ()>) {
+    let mut refusals = Refusals::default();
+    let mut failures = Seldom::default();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -28,11 +47,22 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => lifecycle.spawn(serve(stream, peer, app.clone(), lifecycle.clone())),
+            Ok((stream, peer)) => match door.admit(peer) {
+                Ok(permit) => door.lifecycle.spawn(door.clone().serve(stream, peer, permit)),
+                // A handshake to say so would cost more than the connection.
+                Err(full) if door.tls.is_some() => refusals.note(peer, full),
+                Err(full) => refusals.refuse(stream, peer, full, &door.lifecycle),
+            },
             Err(error) if is_of_peer(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no new connection can be taken");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                // The connection waits in the kernel's queue, so the next try would fail at once, again and again.
+                if let Some(unsaid) = failures.speak() {
+                    tracing::error!(%error, unsaid, "no new connection can be taken");
+                }
+                tokio::select! {
+                    () = &mut shutdown => return,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                }
             }
         }
     }
@@ -46,15 +76,67 @@ fn is_of_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Serves one connection until it ends or becomes a WebSocket; a drain lets the request under way end.
+/// What a connection's requests are told of it.
+#[derive(Debug, Clone)]
+struct Arrival {
+    peer: SocketAddr,
+    scheme: Scheme,
+    /// Shared with each request: a WebSocket that begins with one keeps it.
+    permit: Arc<Permit>,
+}
+
+impl Door {
+    fn admit(&self, peer: SocketAddr) -> Result<Arc<Permit>, Full> {
+        let ip = peer.ip();
+        self.admission.connection((!self.proxies.trust(ip)).then_some(ip)).map(Arc::new)
+    }
+
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, permit: Arc<Permit>) {
+        // Only for latency: a socket that refuses still works.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = self.tls else {
+            let arrival = Arrival { peer, scheme: Scheme::Http, permit };
+            return speak(stream, self.app, arrival, &self.lifecycle).await;
+        };
+        if let Some(stream) = shake_hands(&tls, Counted::new(stream), peer, &self.lifecycle).await {
+            let arrival = Arrival { peer, scheme: Scheme::Https, permit };
+            speak(stream, self.app, arrival, &self.lifecycle).await;
+        }
+    }
+}
+
+/// Begins TLS on a connection, in its own time and not in that of others. A drain does not wait for it: nothing was
+/// asked yet.
+async fn shake_hands<S>(tls: &Tls, stream: S, peer: SocketAddr, lifecycle: &Lifecycle) -> Option<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(TLS_HANDSHAKE_WAIT_MAX, tls.accept(stream)) => handshake,
+        () = lifecycle.drain_begins() => return None,
+    };
+    match handshake {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+        Err(_elapsed) => tracing::debug!(%peer, "a TLS handshake took too long"),
+    }
+    None
+}
+
+/// Speaks HTTP on one connection until it ends or becomes a WebSocket; a drain lets the request under way end.
 ///
-/// hyper is given the bare socket: whatever wrapped it would hide it from the upgrade.
-async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, lifecycle: Lifecycle) {
-    // Only for latency: a socket that refuses still works.
-    let _ = stream.set_nodelay(true);
+/// hyper is given the bare stream: whatever wrapped it would hide it from the upgrade.
+async fn speak<S>(stream: S, app: Router, arrival: Arrival, lifecycle: &Lifecycle)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let peer = arrival.peer;
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let Arrival { peer, scheme, permit } = arrival.clone();
         request.extensions_mut().insert(ConnectInfo(peer));
-        answer(app.clone(), request)
+        request.extensions_mut().insert(scheme);
+        request.extensions_mut().insert(permit);
+        answer(app.clone(), scheme, request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -76,6 +158,10 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: Router, lifecycle: Life
     }
 }
 
-async fn answer(mut app: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    app.call(request).await
+async fn answer(mut app: Router, scheme: Scheme, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let mut answer = app.call(request).await?;
+    if scheme == Scheme::Https {
+        answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, headers::ONLY_HTTPS);
+    }
+    Ok(answer)
 }

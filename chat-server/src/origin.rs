@@ -24,7 +24,7 @@ pub struct Origin {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+pub(crate) enum Scheme {
     Http,
     Https,
 }
@@ -86,11 +86,12 @@ impl Origins {
         self.allowed.push(origin);
     }
 
-    /// Checks where a request comes from. Other programs than browsers send no `Origin`, which is fine.
+    /// Checks which page a request comes from; under `scheme` it reached this server. Other programs than browsers
+    /// send no `Origin`, which is fine.
     ///
     /// # Errors
     /// 400 for two origins, 403 for a foreign one, or one that cannot be read (`null` among them).
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, headers: &HeaderMap, scheme: Scheme) -> Result<(), ApiError> {
         let mut origins = headers.get_all(ORIGIN).into_iter();
         let origin = match (origins.next(), origins.next()) {
             (None, _) => return Ok(()),
@@ -99,7 +100,7 @@ impl Origins {
             }
             (Some(origin), None) => origin.to_str().ok().and_then(|text| text.parse::<Origin>().ok()),
         };
-        let own = headers.get(HOST).and_then(|host| Origin::of_host(Scheme::Http, host));
+        let own = headers.get(HOST).and_then(|host| Origin::of_host(scheme, host));
         match origin {
             Some(origin) if own.as_ref() == Some(&origin) || self.allowed.contains(&origin) => Ok(()),
             _ => Err(ApiError::forbidden("pages of this origin may not talk to this server")),
@@ -111,14 +112,26 @@ impl Origins {
 mod tests {
     use super::*;
 
-    fn status(host: &'static str, origins: &[&'static str]) -> u16 {
+    fn status_under(scheme: Scheme, host: &'static str, origins: &[&'static str]) -> u16 {
         let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
         for origin in origins {
             headers.append(ORIGIN, HeaderValue::from_static(origin));
         }
         let mut allowed = Origins::default();
         allowed.allow("https://good.example".parse().unwrap());
-        allowed.check(&headers).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        allowed.check(&headers, scheme).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+    }
+
+    fn status(host: &'static str, origins: &[&'static str]) -> u16 {
+        status_under(Scheme::Http, host, origins)
+    }
+
+    #[test]
+    fn the_own_origin_has_the_scheme_of_the_request() {
+        assert_eq!(status_under(Scheme::Https, "chat.test", &["https://chat.test"]), 200);
+        assert_eq!(status_under(Scheme::Https, "chat.test:443", &["https://chat.test"]), 200);
+        assert_eq!(status_under(Scheme::Https, "chat.test:8443", &["https://chat.test:8443"]), 200);
+        assert_eq!(status_under(Scheme::Https, "chat.test", &["http://chat.test"]), 403);
     }
 
     #[test]

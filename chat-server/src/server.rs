@@ -2,20 +2,28 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::map_response, routing::any};
+use axum::{
+    Router,
+    middleware::{from_fn_with_state, map_response},
+    routing::any,
+};
 use chat_core::Engine;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use crate::{
+    admission::Admission,
     api,
     auth::{Authenticator, NobodyAuth},
     connection, headers, health,
     lifecycle::Lifecycle,
     limits::{DRAIN_WAIT_DEFAULT, METRICS_UPKEEP_PERIOD},
-    listen,
+    listen::{self, Door},
     metrics::Metrics,
     origin::{Origin, Origins},
+    peer::{self, Proxies},
     rates::{RateLimit, Rates},
+    tls::Tls,
     web,
 };
 
@@ -67,6 +75,9 @@ struct Shared {
     engine: Engine,
     authenticator: Arc<dyn Authenticator>,
     origins: Origins,
+    proxies: Proxies,
+    admission: Admission,
+    tls: Option<Tls>,
     metrics: Option<Metrics>,
     rates: Option<Rates>,
     drain_limit: Duration,
@@ -85,12 +96,45 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets the pages of one more origin open the socket and call the API. Those of the server's own origin, which
-    /// is `http://` and the request's `Host`, always may.
+    /// Lets the pages of one more origin open the socket and call the API. Those of the server's own origin always
+    /// may: its scheme is that of the connection, or what a trusted proxy says, and its host the request's `Host`.
     ///
-    /// A server behind a proxy that speaks TLS must be told its public origin.
+    /// A server behind a proxy that speaks TLS must trust it, or be told its public origin here.
     pub fn allow_origin(mut self, origin: Origin) -> Self {
         self.0.origins.allow(origin);
+        self
+    }
+
+    /// Believes the proxies in these networks: whom they name in `X-Forwarded-For` is the client
+    /// ([`ClientAddress`](crate::ClientAddress)), and `X-Forwarded-Proto` is the scheme of the server's own origin.
+    /// Such a proxy must set or extend both headers, whatever its client sent. Without any, nobody is believed.
+    pub fn trust_proxies(mut self, networks: Vec<IpNet>) -> Self {
+        self.0.proxies = Proxies::new(networks);
+        self
+    }
+
+    /// How many connections there may be at a time, sockets among them; no limit unless set. Whoever comes when
+    /// there are so many is answered 503 and closed.
+    ///
+    /// It holds for [`Server::serve`], and should leave descriptors for what else the process opens.
+    pub const fn connections_max(mut self, max: usize) -> Self {
+        self.0.admission.connections_max = max;
+        self
+    }
+
+    /// How many connections one address may have at a time; no limit unless set. One too many is answered 429 and
+    /// closed. Of IPv6 a network of 64 bits counts as one address.
+    ///
+    /// The connections of a trusted proxy do not count for the proxy: behind it each client's sockets count for the
+    /// client, and one too many is answered 429.
+    pub const fn connections_per_address(mut self, max: Option<usize>) -> Self {
+        self.0.admission.per_address_max = max;
+        self
+    }
+
+    /// Speaks TLS, and nothing else, on the address that is served. The server's own origin is then `https://`.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.0.tls = Some(tls);
         self
     }
 
@@ -126,6 +170,9 @@ impl Server {
             engine,
             authenticator: Arc::new(NobodyAuth),
             origins: Origins::default(),
+            proxies: Proxies::default(),
+            admission: Admission::unlimited(),
+            tls: None,
             metrics: None,
             rates: None,
             drain_limit: DRAIN_WAIT_DEFAULT,
@@ -138,7 +185,7 @@ impl Server {
     /// The service must speak HTTP/1.1 to it. Sockets outlive the requests that opened them, and the service's own
     /// shutdown does not see them: [`drain`](Self::drain) does.
     pub fn router(&self) -> Router {
-        self.routes().layer(map_response(headers::secure)).with_state(self.clone())
+        self.finish(self.routes())
     }
 
     /// What [`serve`](Self::serve) serves: the [`router`](Self::router), the web page at `/`, `/healthz`, `/readyz`
@@ -148,8 +195,13 @@ impl Server {
     /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
     pub fn app(&self) -> Router {
         let routes = self.routes().merge(health::routes()).merge(web::routes());
+        self.finish(routes.fallback(async || api::ApiError::not_found()))
+    }
+
+    /// Puts around all routes what holds for each request and each answer, the outermost last.
+    fn finish(&self, routes: Router<Self>) -> Router {
         routes
-            .fallback(async || api::ApiError::not_found())
+            .layer(from_fn_with_state(self.clone(), peer::identify))
             .layer(map_response(headers::secure))
             .with_state(self.clone())
     }
@@ -167,7 +219,17 @@ impl Server {
         if let Some(metrics) = self.0.metrics.clone() {
             self.lifecycle().spawn(keep_up(metrics, self.lifecycle().clone()));
         }
-        listen::accept(listener, self.app(), self.lifecycle(), shutdown).await;
+        if let Some(tls) = self.0.tls.clone() {
+            self.lifecycle().spawn(tls.keep_fresh(self.lifecycle().clone()));
+        }
+        let door = Door {
+            app: self.app(),
+            admission: self.0.admission.clone(),
+            proxies: self.0.proxies.clone(),
+            lifecycle: self.lifecycle().clone(),
+            tls: self.0.tls.clone(),
+        };
+        listen::accept(listener, door, shutdown).await;
         self.drain(self.0.drain_limit).await;
     }
 
@@ -185,12 +247,25 @@ impl Server {
         &self.0.engine
     }
 
+    /// Whether [`serve`](Self::serve) speaks TLS: its addresses are then `https://` and `wss://`.
+    pub fn speaks_tls(&self) -> bool {
+        self.0.tls.is_some()
+    }
+
     pub(crate) fn authenticator(&self) -> &dyn Authenticator {
         &*self.0.authenticator
     }
 
     pub(crate) fn origins(&self) -> &Origins {
         &self.0.origins
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
+    }
+
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.0.proxies
     }
 
     pub(crate) fn metrics(&self) -> Option<&Metrics> {

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chat_core::protocol::{CommandError, ErrorCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::auth::AuthError;
 
@@ -67,6 +67,10 @@ impl ApiError {
         Self { retry_after_ms: Some(1000), ..drains }
     }
 
+    pub(crate) fn body(&self) -> Value {
+        json!({ "error": { "code": self.code.as_str(), "message": self.message } })
+    }
+
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
@@ -114,8 +118,7 @@ impl From<AuthError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": { "code": self.code.as_str(), "message": self.message } });
-        let mut answer = (self.status, Json(body)).into_response();
+        let mut answer = (self.status, Json(self.body())).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub(crate) use self::error::ApiError;
 use self::extract::Caller;
-use crate::{Server, SignIn, auth::AuthError, limits::BODY_BYTES_MAX};
+use crate::{Server, SignIn, auth::AuthError, limits::BODY_BYTES_MAX, peer::scheme_of};
 
 /// All of the API, to be nested under its prefix.
 pub(crate) fn routes(server: &Server) -> Router<Server> {
@@ -39,7 +39,7 @@ pub(crate) fn routes(server: &Server) -> Router<Server> {
 
 /// Turns away pages of foreign origins, and keeps answers out of caches.
 async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
-    let mut answer = match server.origins().check(request.headers()) {
+    let mut answer = match server.origins().check(request.headers(), scheme_of(request.extensions())) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };

@@ -22,7 +22,7 @@ mod handshake;
 mod input;
 mod output;
 mod pace;
-mod transport;
+pub(crate) mod transport;
 pub(crate) mod upgrade;
 
 use std::{
@@ -44,6 +44,7 @@ use self::{
     transport::Transport,
 };
 use crate::{
+    admission::SocketPermit,
     lifecycle::{DrainSignal, Lifecycle},
     limits::{ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, STALL_MAX},
     metrics::OpenConnection,
@@ -63,6 +64,8 @@ struct Connection<S, C> {
     lifecycle: Lifecycle,
     drain_signal: DrainSignal,
     open: OpenConnection,
+    /// Its place among all connections. It is the last to go: until here the socket was open.
+    _permit: SocketPermit,
 }
 
 /// How far a connection is.
@@ -124,6 +127,7 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             pings,
             drain_signal: settings.lifecycle.drain_signal(),
             lifecycle: settings.lifecycle,
+            _permit: settings.permit,
         }
     }
 }
@@ -133,6 +137,7 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
 struct Settings {
     message_bytes_max: usize,
     lifecycle: Lifecycle,
+    permit: SocketPermit,
 }
 
 impl<S: Transport, C: Conversation> Future for Connection<S, C> {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{io::AsyncWrite, time::Instant};
 
-use super::gate::Gate;
+use super::{gate::Gate, transport::Transport};
 
 /// What is on its way to the peer: a run of whole frames, and the control frames that wait in the [`Gate`].
 ///
@@ -22,10 +22,18 @@ pub(super) struct Output {
     run_sent_bytes: usize,
     /// How much of the gate's control bytes the socket has taken.
     control_sent_bytes: usize,
-    /// All of all runs that the socket ever took.
+    /// All of all runs that the socket ever took, and what went out of it later than it was taken.
     moved_bytes: u64,
-    /// Since when the socket takes nothing; `None` while it does, or there is nothing for it.
-    stalled_since: Option<Instant>,
+    /// `None` while the socket takes something, or there is nothing for it.
+    stall: Option<Stall>,
+}
+
+/// A time in which no byte moves.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    since: Instant,
+    /// What the stream had sent when it began.
+    sent_bytes: u64,
 }
 
 impl Output {
@@ -37,19 +45,29 @@ impl Output {
     }
 
     /// Writes all there is; ready when nothing is left.
-    pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
+    pub(super) fn poll_flush<S: Transport>(
         &mut self,
         gate: &mut Gate<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let flushed = self.poll_write_all(gate, cx);
         if flushed.is_pending() {
-            self.stalled_since.get_or_insert_with(Instant::now);
+            self.note_stall(gate.stream().sent_bytes());
         }
         flushed
     }
 
-    fn poll_write_all<S: AsyncWrite + Unpin>(
+    /// The socket takes nothing now. A stream that had taken more than it sent may have sent some of that: then the
+    /// stall begins anew, and the peer has shown that it is there.
+    fn note_stall(&mut self, sent_bytes: u64) {
+        let before = self.stall.map_or(sent_bytes, |stall| stall.sent_bytes);
+        self.moved_bytes += sent_bytes - before;
+        if self.stall.is_none() || sent_bytes != before {
+            self.stall = Some(Stall { since: Instant::now(), sent_bytes });
+        }
+    }
+
+    fn poll_write_all<S: Transport>(
         &mut self,
         gate: &mut Gate<S>,
         cx: &mut Context<'_>,
@@ -59,14 +77,14 @@ impl Output {
             let written = ready!(poll_write_some(stream, cx, &self.run[self.run_sent_bytes..]))?;
             self.run_sent_bytes += written;
             self.moved_bytes += written as u64;
-            self.stalled_since = None;
+            self.stall = None;
         }
         self.run = Bytes::new();
         self.run_sent_bytes = 0;
         while self.control_sent_bytes < control.len() {
             self.control_sent_bytes +=
                 ready!(poll_write_some(stream, cx, &control[self.control_sent_bytes..]))?;
-            self.stalled_since = None;
+            self.stall = None;
         }
         control.clear();
         self.control_sent_bytes = 0;
@@ -83,8 +101,9 @@ impl Output {
         self.moved_bytes
     }
 
-    pub(super) const fn stalled_since(&self) -> Option<Instant> {
-        self.stalled_since
+    /// Since when no byte moves to a peer for whom there are some.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stall.map(|stall| stall.since)
     }
 }
 

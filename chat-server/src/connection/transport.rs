@@ -12,6 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 
 use crate::limits::SEND_BUFFER_BYTES;
 
@@ -26,6 +27,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
+    }
+
+    /// All bytes that ever went out to the network, of a stream that takes more than it passes on (TLS). Of one that
+    /// does not, what it takes is what moves, and it need not count: 0.
+    fn sent_bytes(&self) -> u64 {
+        0
     }
 
     /// From now on dropping the stream frees what the kernel still holds for the peer, who sees a reset.
@@ -49,7 +56,94 @@ impl Transport for TcpStream {
     }
 }
 
-/// Whatever hyper upgraded, where it is no plain TCP stream: TLS, a Unix socket, an embedder's own.
+/// A stream that counts what it sends: TLS above it takes more than it passes on at once.
+#[derive(Debug)]
+pub(crate) struct Counted<S> {
+    stream: S,
+    sent_bytes: u64,
+}
+
+impl<S> Counted<S> {
+    pub(crate) const fn new(stream: S) -> Self {
+        Self { stream, sent_bytes: 0 }
+    }
+
+    fn count(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &sent {
+            self.sent_bytes += *bytes as u64;
+        }
+        sent
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count(sent)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count(sent)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: Transport> Transport for TlsStream<Counted<S>> {
+    fn tune(&self) {
+        self.get_ref().0.stream.tune();
+    }
+
+    fn sent_bytes(&self) -> u64 {
+        self.get_ref().0.sent_bytes
+    }
+
+    fn reset_on_drop(&self) {
+        self.get_ref().0.stream.reset_on_drop();
+    }
+}
+
+/// What hyper upgraded, if it is an `S`: the stream itself and what was read from it already. It is as hyper has it, or
+/// wrapped once more by hyper-util, as `axum::serve` does.
+///
+/// The bytes are copied: hyper's would keep its whole read buffer, 8 KiB a connection.
+pub(super) fn take<S>(upgraded: Upgraded) -> Result<(S, Vec<u8>), Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match upgraded.downcast::<TokioIo<S>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.to_vec())),
+        Err(upgraded) => hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<S>>(upgraded)
+            .map(|parts| (parts.io.into_inner(), parts.read_buf.to_vec())),
+    }
+}
+
+/// Whatever hyper upgraded, where it is no stream of ours: a Unix socket, an embedder's own.
 pub(super) struct Opaque(TokioIo<Upgraded>);
 
 impl Opaque {

@@ -7,19 +7,21 @@ use axum::{
 };
 use chat_core::protocol::Codec;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::{
     Connection, Settings,
     doorkeeper::Doorkeeper,
     handshake::{Handshake, upgrade_headers},
-    transport::{Opaque, Transport},
+    transport::{self, Counted, Opaque, Transport},
 };
 use crate::{
     Server,
+    admission::SocketPermit,
     api::ApiError,
     auth::{AuthError, Grant},
+    peer::scheme_of,
 };
 
 /// Serves `/ws`.
@@ -44,7 +46,9 @@ pub(crate) async fn open(State(server): State<Server>, request: Request) -> Resp
 async fn accept(server: Server, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let handshake = Handshake::check(&parts)?;
-    server.origins().check(&parts.headers)?;
+    server.origins().check(&parts.headers, scheme_of(&parts.extensions))?;
+    // Before anything that costs: whoever has too many connections is not even asked for a name.
+    let permit = server.admission().socket(&mut parts.extensions)?;
     let grant = match server.authenticator().authenticate(&parts).await {
         Ok(grant) => Some(grant),
         // Its first frame may say it yet.
@@ -61,7 +65,7 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let lifecycle = server.lifecycle().clone();
     lifecycle.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => start(&server, upgraded, grant, handshake.codec()).await,
+            Ok(upgraded) => start(&server, upgraded, grant, handshake.codec(), permit).await,
             Err(error) => tracing::debug!(%error, "a connection was lost before its upgrade"),
         }
     });
@@ -69,31 +73,36 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
 }
 
 /// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
-async fn start(server: &Server, upgraded: Upgraded, grant: Option<Grant>, codec: Codec) {
+async fn start(
+    server: &Server,
+    upgraded: Upgraded,
+    grant: Option<Grant>,
+    codec: Codec,
+    permit: SocketPermit,
+) {
     let doorkeeper = Doorkeeper::new(server.clone(), codec, grant);
-    match into_tcp(upgraded) {
-        Ok((stream, part)) => start_over(server, stream, part, doorkeeper).await,
-        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper).await,
+    let upgraded = match transport::take::<TcpStream>(upgraded) {
+        Ok((stream, part)) => return start_over(server, stream, part, doorkeeper, permit).await,
+        Err(upgraded) => upgraded,
+    };
+    match transport::take::<TlsStream<Counted<TcpStream>>>(upgraded) {
+        Ok((stream, part)) => start_over(server, stream, part, doorkeeper, permit).await,
+        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper, permit).await,
     }
 }
 
-async fn start_over<S: Transport>(server: &Server, stream: S, part: Vec<u8>, doorkeeper: Doorkeeper) {
+async fn start_over<S: Transport>(
+    server: &Server,
+    stream: S,
+    part: Vec<u8>,
+    doorkeeper: Doorkeeper,
+    permit: SocketPermit,
+) {
     let settings = Settings {
         message_bytes_max: server.engine().limits().frame_bytes,
         lifecycle: server.lifecycle().clone(),
+        permit,
     };
     let connection = Connection::new(stream, part, doorkeeper, settings).await;
     server.lifecycle().spawn(connection);
-}
-
-/// The socket itself, and what was read from it already, where it is a plain TCP stream: as hyper has it, or wrapped
-/// once more by hyper-util, as `axum::serve` does.
-///
-/// The bytes are copied: hyper's would keep its whole read buffer, 8 KiB a connection.
-fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Vec<u8>), Upgraded> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.to_vec())),
-        Err(upgraded) => hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
-            .map(|parts| (parts.io.into_inner(), parts.read_buf.to_vec())),
-    }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod over;
 pub(crate) mod tokens;
 
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use chat_server::{OpenAuth, Server, ServerBuilder};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
@@ -36,20 +37,24 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(policy: impl Policy) -> Self {
-        Self::serve(policy, |builder| builder.authenticator(OpenAuth)).await
+        Self::serve(Self::builder(policy).await.build()).await
     }
 
     /// A server that is set up by `set`.
     pub(crate) async fn start_as(set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
-        Self::serve(chat_core::policy::AllowAll, set).await
+        Self::serve(set(Self::builder(chat_core::policy::AllowAll).await).build()).await
     }
 
-    async fn serve(policy: impl Policy, set: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+    /// A server to be, to which a test adds what it is about.
+    pub(crate) async fn builder(policy: impl Policy) -> ServerBuilder {
         let engine = Engine::builder(MemoryStore::new())
             .policy(policy)
             .missing_rooms(MissingRooms::Create { rooms_max: 100 })
             .build();
-        let server = set(Server::builder(engine.await.unwrap())).build();
+        Server::builder(engine.await.unwrap()).authenticator(OpenAuth)
+    }
+
+    pub(crate) async fn serve(server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel::<()>();
@@ -114,7 +119,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn read(stream: &mut TcpStream) -> Self {
+    pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         let body_at = loop {
             if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -169,7 +174,7 @@ impl Client<TcpStream> {
     }
 }
 
-impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) const fn of(socket: WebSocketStream<S>) -> Self {
         Self { socket, next_id: 1 }
     }
@@ -221,7 +226,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
 }
 
 /// A client that writes whatever bytes it likes on an upgraded connection.
-pub(crate) struct RawClient(pub(crate) TcpStream);
+pub(crate) struct RawClient<S = TcpStream>(pub(crate) S);
 
 impl RawClient {
     pub(crate) async fn connect(address: SocketAddr, user: &str) -> Self {
@@ -231,7 +236,9 @@ impl RawClient {
         assert_eq!(answer.status, 101, "{}", answer.head);
         Self(stream)
     }
+}
 
+impl<S: AsyncRead + Unpin> RawClient<S> {
     /// Reads unmasked frames up to a close frame: its code. `None` where the connection ends without one.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
         while let Some((opcode, payload)) = self.frame().await {
@@ -265,7 +272,7 @@ impl RawClient {
 
 impl Answer {
     /// Reads no byte beyond the head: what follows may be frames.
-    pub(crate) async fn read_head_only(stream: &mut TcpStream) -> Self {
+    pub(crate) async fn read_head_only(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.expect("an answer"));

@@ -53,7 +53,11 @@ impl Harness {
     async fn connect_as(&self, grant: Option<Grant>, pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
         let (peer, stream) = duplex(pipe_bytes);
         let doorkeeper = Doorkeeper::new(self.server.clone(), Codec::Single, grant);
-        let settings = Settings { message_bytes_max: 65_536, lifecycle: self.lifecycle().clone() };
+        let settings = Settings {
+            message_bytes_max: 65_536,
+            lifecycle: self.lifecycle().clone(),
+            permit: SocketPermit::default(),
+        };
         let connection = Connection::new(stream, Vec::new(), doorkeeper, settings).await;
         (peer, tokio::spawn(connection))
     }
