@@ -10,6 +10,8 @@ const FIN: u8 = 0x80;
 const CONTROL: u8 = 0x08;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
 
 /// A length was written with more bytes than it needs, which section 5.2 forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +73,8 @@ impl Frames {
         let [_, second, rest @ ..] = &self.header;
         let mask_bytes = if second & MASKED == 0 { 0 } else { 4 };
         let length_bytes = match second & LENGTH {
-            126 => 2,
-            127 => 8,
+            LENGTH_16 => 2,
+            LENGTH_64 => 8,
             _ => 0,
         };
         if usize::from(self.header_bytes) < 2 + length_bytes + mask_bytes {
@@ -81,7 +83,7 @@ impl Frames {
         let length = rest[..length_bytes].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
         match length_bytes {
             0 => Ok(Some((second & LENGTH).into())),
-            2 if length < 126 => Err(Overlong),
+            2 if length < LENGTH_16.into() => Err(Overlong),
             8 if length <= u16::MAX.into() => Err(Overlong),
             _ => Ok(Some(length)),
         }
@@ -116,11 +118,11 @@ mod tests {
         match payload_bytes {
             0..126 => frame.push(MASKED | u8::try_from(payload_bytes).unwrap()),
             126..65_536 => {
-                frame.push(MASKED | 126);
+                frame.push(MASKED | LENGTH_16);
                 frame.extend(u16::try_from(payload_bytes).unwrap().to_be_bytes());
             }
             _ => {
-                frame.push(MASKED | 127);
+                frame.push(MASKED | LENGTH_64);
                 frame.extend((payload_bytes as u64).to_be_bytes());
             }
         }
