@@ -47,7 +47,7 @@ pub const CONTROL_FRAMES_PER_S: u32 = 50;
 /// Without this bound, empty fragments could go on for ever.
 pub const FRAGMENTATION_MAX: usize = 4;
 
-/// How long a message that has begun may take to end. Then: 1008.
+/// How long a message, or a frame of any kind, that has begun may take to end. Then: 1008.
 pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How long no byte may move to a reader for whom there is something. Then: 4008.

@@ -25,57 +25,6 @@ async fn close_code(server: &TestServer, bytes: &[u8]) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn each_broken_frame_has_its_close_code() {
-    let server = TestServer::start().await;
-    let text = |bytes: &[u8]| masked(0x81, bytes);
-    let half = " ".repeat(40_000);
-    let two = |a: Vec<u8>, b: Vec<u8>| [a, b].concat();
-    let cases: Vec<(&str, Vec<u8>, u16)> = vec![
-        ("unmasked", vec![0x81, 1, b'x'], 1002),
-        ("a reserved bit", masked(0xc1, b"x"), 1002),
-        ("a reserved opcode", masked(0x83, b"x"), 1002),
-        ("a reserved control opcode", masked(0x8b, b"x"), 1002),
-        ("a continuation of nothing", masked(0x80, b"x"), 1002),
-        ("a text within a text", two(masked(0x01, b"x"), text(b"y")), 1002),
-        ("a fragmented ping", masked(0x09, b"x"), 1002),
-        ("a long ping", masked(0x89, &[b'x'; 126]), 1002),
-        ("half a close code", masked(0x88, &[3]), 1002),
-        ("a close code that none may send", masked(0x88, &1005_u16.to_be_bytes()), 1002),
-        ("an overlong character", text(&[0xc0, 0xaf]), 1007),
-        ("a surrogate", text(&[0xed, 0xa0, 0x80]), 1007),
-        ("beyond Unicode", text(&[0xf4, 0x90, 0x80, 0x80]), 1007),
-        ("a lone continuation byte", text(&[0x80]), 1007),
-        ("a character that never ends", two(masked(0x01, &[0xe2, 0x82]), masked(0x80, b"x")), 1007),
-        ("a binary frame", masked(0x82, b"{}"), 1003),
-        ("one byte too many", text(" ".repeat(65_537).as_bytes()), 1009),
-        ("a length of 2^63", vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
-        ("a length that only the header has", vec![0x81, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0, 0, 0, 0], 1009),
-        ("fragments that add up", two(masked(0x01, half.as_bytes()), masked(0x80, half.as_bytes())), 1009),
-    ];
-    for (what, bytes, code) in cases {
-        assert_eq!(close_code(&server, &bytes).await, Some(code), "{what}");
-    }
-}
-
-#[tokio::test]
-async fn a_character_may_be_split_over_fragments() {
-    let server = TestServer::start().await;
-    let mut client = RawClient::connect(server.address, "ann").await;
-    let command = "{\"type\":\"ping\",\"id\":1,\"x\":\"€\"}";
-    let at = command.find('€').unwrap() + 1;
-    let (head, tail) = command.as_bytes().split_at(at);
-    client.0.write_all(&masked(0x01, head)).await.unwrap();
-    client.0.write_all(&masked(0x89, b"between")).await.unwrap();
-    client.0.write_all(&masked(0x80, tail)).await.unwrap();
-    let mut seen = Vec::new();
-    while seen.len() < 3 {
-        seen.push(client.frame().await.unwrap());
-    }
-    assert!(seen.iter().any(|(opcode, payload)| *opcode == 0xa && payload == b"between"));
-    assert!(seen.iter().any(|(_, payload)| payload.starts_with(br#"{"type":"pong","id":1"#)));
-}
-
-#[tokio::test]
 async fn a_close_is_answered_in_kind() {
     let server = TestServer::start().await;
     assert_eq!(close_code(&server, &masked(0x88, &1000_u16.to_be_bytes())).await, Some(1000));
@@ -178,22 +127,4 @@ async fn a_bug_ends_one_connection_and_no_other() {
     assert_eq!(u16::from(victim.closed().await.code), 1011);
     let ack = other.call(json!({ "type": "send", "room": "r", "text": "fine" })).await;
     assert_eq!(ack["type"], "ack");
-}
-
-#[tokio::test]
-async fn a_peer_that_just_goes_is_seen_to_go() {
-    let server = TestServer::start().await;
-    let mut watcher = server.connect("ann").await;
-    watcher.join("r").await;
-    for reset in [false, true] {
-        let mut client = RawClient::connect(server.address, "bob").await;
-        client.0.write_all(&masked(0x81, br#"{"type":"join","room":"r"}"#)).await.unwrap();
-        while watcher.next().await["state"] != "online" {}
-        if reset {
-            client.0.set_zero_linger().unwrap();
-        }
-        drop(client);
-        let offline = async { while watcher.next().await["state"] != "offline" {} };
-        timeout(Duration::from_secs(2), offline).await.expect("presence follows");
-    }
 }

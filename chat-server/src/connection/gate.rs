@@ -15,10 +15,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::Frame};
 
+use super::frames::Frames;
 use crate::limits::CONTROL_BYTES_MAX;
-
-/// Most bytes of a client's control frame before its payload: two, and a mask of four.
-const CONTROL_HEADER_BYTES: usize = 6;
 
 /// The stream as tungstenite may use it.
 #[derive(Debug)]
@@ -32,23 +30,37 @@ pub(super) struct Gate<S> {
     closed: bool,
     /// All that was ever read.
     read_bytes: u64,
-    /// What was read since the last whole message, control frames left out.
-    unfinished_bytes: usize,
-    unfinished_bytes_max: usize,
+    frames: Frames,
+    message_bytes_max: usize,
+    /// Why reading fails from now on.
+    fault: Option<Fault>,
+}
+
+/// What tungstenite would let pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A message takes too many bytes on the wire.
+    Overrun,
+    /// A frame that breaks RFC 6455.
+    Malformed,
 }
 
 impl<S> Gate<S> {
-    /// Reading fails once `unfinished_bytes_max` went into one message.
-    pub(super) const fn new(stream: S, unfinished_bytes_max: usize) -> Self {
-        Self {
+    /// A stream from which `part` was read already. Reading fails once more than `message_bytes_max` went into one
+    /// message.
+    pub(super) fn new(stream: S, part: &[u8], message_bytes_max: usize) -> Self {
+        let mut gate = Self {
             stream,
             control: Vec::new(),
             refused: false,
             closed: false,
             read_bytes: 0,
-            unfinished_bytes: 0,
-            unfinished_bytes_max,
-        }
+            frames: Frames::default(),
+            message_bytes_max,
+            fault: None,
+        };
+        gate.follow(part);
+        gate
     }
 
     pub(super) const fn stream(&self) -> &S {
@@ -85,24 +97,23 @@ impl<S> Gate<S> {
         self.read_bytes
     }
 
-    /// A message came to its end.
-    pub(super) const fn message_ended(&mut self) {
-        self.unfinished_bytes = 0;
+    /// Whether a message, or a frame of any kind, has begun and not ended.
+    pub(super) const fn is_unfinished(&self) -> bool {
+        self.frames.is_unfinished()
     }
 
-    /// A control frame came, which may stand inside a message and is no part of it.
-    pub(super) const fn control_frame_ended(&mut self, payload_bytes: usize) {
-        self.unfinished_bytes = self.unfinished_bytes.saturating_sub(CONTROL_HEADER_BYTES + payload_bytes);
+    /// Why reading fails.
+    pub(super) const fn fault(&self) -> Option<Fault> {
+        self.fault
     }
 
-    /// Whether a message has begun and not ended.
-    pub(super) const fn is_within_message(&self) -> bool {
-        self.unfinished_bytes > 0
-    }
-
-    /// Whether reading failed because a message would not end.
-    pub(super) const fn is_overrun(&self) -> bool {
-        self.unfinished_bytes > self.unfinished_bytes_max
+    fn follow(&mut self, bytes: &[u8]) {
+        let followed = self.frames.follow(bytes);
+        self.fault = match followed {
+            Err(_overlong) => Some(Fault::Malformed),
+            Ok(()) if self.frames.message_bytes() > self.message_bytes_max => Some(Fault::Overrun),
+            Ok(()) => self.fault,
+        };
     }
 }
 
@@ -113,14 +124,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let read = buf.filled().len() - before;
-        self.read_bytes += read as u64;
-        self.unfinished_bytes += read;
-        if self.is_overrun() {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        if self.fault.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            let read = &buf.filled()[before..];
+            self.read_bytes += read.len() as u64;
+            self.follow(read);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(if self.fault.is_some() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) })
     }
 }
 

@@ -17,7 +17,12 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Exit, gate::Gate, pace::Pace, transport::Transport};
+use super::{
+    Exit,
+    gate::{Fault, Gate},
+    pace::Pace,
+    transport::Transport,
+};
 use crate::limits::{CONTROL_BYTES_MAX, FRAGMENTATION_MAX, READ_BYTES};
 
 /// What is read away at once.
@@ -29,11 +34,11 @@ pub(super) struct Input<S> {
     socket: WebSocketStream<Gate<S>>,
     /// Whether the stream had no more bytes when it was last read. Only then does tungstenite hold no whole message.
     dry: bool,
-    /// Since when a message has begun and not ended.
+    /// Since when a message, or a frame, has begun and not ended.
     unfinished_since: Option<Instant>,
     control_pace: Pace,
-    /// Whether tungstenite failed on what came: it finds no frame in it any more.
-    broken: bool,
+    /// Whether tungstenite looks for no more frames: it failed on what came, or the peer has sent its last.
+    deaf: bool,
 }
 
 impl<S: Transport> Input<S> {
@@ -46,14 +51,14 @@ impl<S: Transport> Input<S> {
             // tungstenite writes pongs only, and those at once.
             .write_buffer_size(0)
             .max_write_buffer_size(CONTROL_BYTES_MAX);
-        let gate = Gate::new(stream, message_bytes_max.saturating_mul(FRAGMENTATION_MAX) + READ_BYTES);
+        let gate = Gate::new(stream, &part, message_bytes_max.saturating_mul(FRAGMENTATION_MAX));
         let socket = WebSocketStream::from_partially_read(gate, part, Role::Server, Some(config)).await;
         Self {
             socket,
             dry: false,
             unfinished_since: None,
             control_pace: Pace::of_control_frames(),
-            broken: false,
+            deaf: false,
         }
     }
 
@@ -76,16 +81,17 @@ impl<S: Transport> Input<S> {
             match message {
                 Message::Text(text) => {
                     self.unfinished_since = None;
-                    self.gate().message_ended();
                     return Poll::Ready(Ok(text));
                 }
-                Message::Ping(payload) | Message::Pong(payload) => {
-                    self.gate().control_frame_ended(payload.len());
+                Message::Ping(_) | Message::Pong(_) => {
                     if !self.control_pace.allows() {
                         return Poll::Ready(Err(Exit::Close(CloseCode::Policy)));
                     }
                 }
-                Message::Close(frame) => return Poll::Ready(Err(Exit::Answer(frame))),
+                Message::Close(frame) => {
+                    self.deaf = true;
+                    return Poll::Ready(Err(Exit::Answer(frame)));
+                }
                 Message::Binary(_) | Message::Frame(_) => {
                     return Poll::Ready(Err(Exit::Close(CloseCode::Unsupported)));
                 }
@@ -100,21 +106,26 @@ impl<S: Transport> Input<S> {
         // A pong is queued by one read and written by the next: so it is always read until there is nothing more.
         let message = self.socket.poll_next_unpin(cx);
         self.dry = message.is_pending();
-        if self.dry && self.unfinished_since.is_none() && self.gate().is_within_message() {
-            self.unfinished_since = Some(Instant::now());
+        if self.dry {
+            let since =
+                self.gate().is_unfinished().then(|| self.unfinished_since.unwrap_or_else(Instant::now));
+            self.unfinished_since = since;
         }
         message
     }
 
     fn exit_after(&mut self, error: &Error) -> Exit {
-        self.broken = true;
+        self.deaf = true;
         match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Exit::Gone,
             Error::Protocol(_) => Exit::Close(CloseCode::Protocol),
             Error::Utf8(_) => Exit::Close(CloseCode::BadUtf8),
             Error::Capacity(_) => Exit::Close(CloseCode::TooLarge),
-            Error::Io(_) if self.gate().is_overrun() => Exit::Close(CloseCode::Policy),
-            _ => Exit::Gone,
+            _ => match self.gate().fault() {
+                Some(Fault::Overrun) => Exit::Close(CloseCode::Policy),
+                Some(Fault::Malformed) => Exit::Close(CloseCode::Protocol),
+                None => Exit::Gone,
+            },
         }
     }
 
@@ -130,15 +141,15 @@ impl<S: Transport> Input<S> {
         owed
     }
 
-    /// Reads on, after the last message that counts; ready once the peer has closed too, or just gone.
+    /// Reads on, after the last message that counts; ready once the peer has shut its side too, or just gone.
     ///
     /// A socket that is closed with bytes unread resets the connection, and the peer may lose our close frame.
     pub(super) fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.broken {
+        while !self.deaf {
             match ready!(self.socket.poll_next_unpin(cx)) {
-                Some(Ok(Message::Close(_))) | None => return Poll::Ready(()),
+                None => return Poll::Ready(()),
+                Some(Ok(Message::Close(_)) | Err(_)) => self.deaf = true,
                 Some(Ok(_)) => {}
-                Some(Err(_)) => self.broken = true,
             }
         }
         let (stream, _) = self.gate().writer();

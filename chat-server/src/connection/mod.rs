@@ -17,6 +17,7 @@
 mod conversation;
 mod doorkeeper;
 mod fence;
+mod frames;
 mod gate;
 mod handshake;
 mod input;
@@ -87,7 +88,7 @@ enum Phase {
 enum Peer {
     /// It may still send, its own close frame for example.
     Open,
-    /// It has closed too, or is gone.
+    /// It has shut its side too, or is gone.
     Closed,
 }
 
@@ -151,7 +152,7 @@ impl<S: Transport, C: Conversation> Future for Connection<S, C> {
                 Ok(()) => return Poll::Pending,
                 Err(Exit::Gone) => return Poll::Ready(()),
                 Err(Exit::Close(code)) => this.close(code),
-                Err(Exit::Answer(frame)) => this.begin_close(CloseCode::Normal, frame, Peer::Closed),
+                Err(Exit::Answer(frame)) => this.answer_close(frame),
             }
         }
         this.poll_closing(cx)
@@ -298,16 +299,23 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
 
     fn close(&mut self, code: CloseCode) {
         let frame = CloseFrame { code: code.number().into(), reason: code.reason().into() };
-        self.begin_close(code, Some(frame), Peer::Open);
+        self.begin_close(code, Some(frame));
+    }
+
+    /// The peer has closed, with `frame`. Where that had a code that nobody may send, tungstenite put 1002 in its place.
+    fn answer_close(&mut self, frame: Option<CloseFrame>) {
+        let is_fault =
+            frame.as_ref().is_some_and(|frame| u16::from(frame.code) == CloseCode::Protocol.number());
+        self.begin_close(if is_fault { CloseCode::Protocol } else { CloseCode::Normal }, frame);
     }
 
     /// Begins the end: the user goes now, the peer gets the rest of the frame under way, then `frame`.
-    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>, peer: Peer) {
+    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>) {
         self.open.ends_with(why);
         self.conversation.end();
         self.output.cut();
         self.input.gate().close(frame);
-        self.phase = Phase::Closing { step: ClosingStep::Flush, peer };
+        self.phase = Phase::Closing { step: ClosingStep::Flush, peer: Peer::Open };
         let wait = Instant::now() + CLOSE_WAIT_MAX;
         self.alarm.set(self.lifecycle.drain_times().map_or(wait, |drain| wait.min(drain.end_by)));
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub(crate) mod over;
+pub(crate) mod program;
 pub(crate) mod tokens;
 
 use std::net::SocketAddr;
@@ -247,6 +248,36 @@ impl<S: AsyncRead + Unpin> RawClient<S> {
             }
         }
         None
+    }
+
+    /// Reads on to the close frame and then to the end, which must be an orderly one: the frame's code.
+    pub(crate) async fn ended(&mut self) -> Option<u16> {
+        let code = self.close_code().await;
+        let after = self.0.read(&mut [0]).await;
+        assert!(matches!(after, Ok(0)), "after the close frame came {after:?}");
+        code
+    }
+
+    /// Sends a command in a text frame of its own.
+    pub(crate) async fn say(&mut self, command: &Value) {
+        self.0.write_all(&masked(0x81, command.to_string().as_bytes())).await.unwrap();
+    }
+
+    /// Reads on to the reply of this id.
+    pub(crate) async fn reply(&mut self, id: u64) -> Value {
+        loop {
+            let (opcode, payload) = self.frame().await.expect("the connection is open");
+            let frame: Value =
+                if opcode == 1 { serde_json::from_slice(&payload).unwrap() } else { Value::Null };
+            if frame["id"] == json!(id) {
+                return frame;
+            }
+        }
+    }
+
+    pub(crate) async fn join(&mut self, room: &str) {
+        self.say(&json!({ "type": "join", "room": room, "id": 1 })).await;
+        assert_eq!(self.reply(1).await["type"], "joined");
     }
 
     /// The next frame's opcode and payload.

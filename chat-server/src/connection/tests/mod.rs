@@ -148,6 +148,41 @@ async fn a_message_must_come_to_its_end() {
     assert_eq!(begun.elapsed().as_secs(), MESSAGE_WAIT_MAX.as_secs());
 }
 
+/// What has begun counts from its first byte on, also where that byte came together with the end of something else.
+#[tokio::test(start_paused = true)]
+async fn what_begins_in_the_packet_of_another_message_must_end_too() {
+    let whole = frame(0x81, r#"{"type":"ping","id":1}"#);
+    let header_only = &[0x81, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..];
+    for begun in [&frame(0x01, "{")[..], &frame(0x01, ""), header_only, &[0x89], &[0x81]] {
+        let harness = Harness::new().await;
+        let begun_at = Instant::now();
+        let (mut peer, _task) = harness.connect("ann", 1 << 20).await;
+        peer.write_all(&[&whole, begun].concat()).await.unwrap();
+        let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+        let code = timeout(2 * MESSAGE_WAIT_MAX, closed(&mut socket)).await;
+        assert_eq!(code, Ok(1008), "{begun:x?}");
+        assert_eq!(begun_at.elapsed().as_secs(), MESSAGE_WAIT_MAX.as_secs(), "{begun:x?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_frame_in_two_packets_leaves_nothing_unfinished() {
+    for (first, payload) in [(0x89, "are you there"), (0x8a, "")] {
+        let harness = Harness::new().await;
+        let (mut peer, task) = harness.connect("ann", 1 << 20).await;
+        let wire = frame(first, payload);
+        let (head, tail) = wire.split_at(3);
+        peer.write_all(head).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        peer.write_all(tail).await.unwrap();
+        sleep(2 * MESSAGE_WAIT_MAX).await;
+        assert!(!task.is_finished(), "{payload}");
+        let mut bytes = vec![0; 4096];
+        let read = peer.read(&mut bytes).await.unwrap();
+        assert!(!bytes[..read].ends_with(b"policy"), "{payload}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn empty_fragments_do_not_go_on_for_ever() {
     let harness = Harness::new().await;
