@@ -2,10 +2,10 @@
 //!
 //! | feature | is | default |
 //! |---|---|---|
-//! | `sqlite` | [`SqliteStore`]: one file, one server | yes |
+//! | `sqlite` | [`SqliteStore`]: one file, one server; [`maintenance`] of it | yes |
 
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 #[cfg(feature = "sqlite")]
-pub use sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};
+pub use sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous, maintenance};

@@ -4,10 +4,13 @@
 //! A call is a closure that waits in a [`queue`] for its thread. [`batch`] applies the rules of
 //! [`chat_core::store::judge`] inside the transaction; [`recover`] says what a failed fsync means.
 
+mod backup;
 mod batch;
 mod checkpoint;
+mod epochs;
 mod events;
 mod fault;
+pub mod maintenance;
 mod migrations;
 mod open;
 mod options;

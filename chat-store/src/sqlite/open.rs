@@ -24,6 +24,12 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// There is none, and none was asked to be made: see [`maintenance`](crate::maintenance).
+    #[error("{path:?} holds no database")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// It is the database of another program.
     #[error("{path:?} is a database, but not one of this program")]
     Foreign {
@@ -90,20 +96,26 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no detail").to_owned()
 }
 
-/// Looks for reasons not to open a file, without writing to it.
-pub(super) fn inspect(path: &Path, check: StartCheck) -> Result<(), OpenError> {
+/// Looks for reasons not to open a file, without writing to it. The version of its schema, 0 where there is none.
+pub(super) fn inspect(path: &Path, check: StartCheck) -> Result<u32, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let database = |error| OpenError::database(path, error);
     if !fs::exists(path).map_err(io)? {
-        return Ok(());
+        return Ok(0);
     }
     let conn = open_untouched(path).map_err(database)?;
+    identify(&conn, path, check)
+}
+
+/// Looks for reasons not to use a database. The version of its schema, 0 of an empty one.
+pub(super) fn identify(conn: &Connection, path: &Path, check: StartCheck) -> Result<u32, OpenError> {
+    let database = |error| OpenError::database(path, error);
     let application: u32 =
         conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(database)?;
-    let found = migrations::version(&conn).map_err(database)?;
+    let found = migrations::version(conn).map_err(database)?;
     if application != migrations::APPLICATION_ID {
-        return if is_empty(&conn).map_err(database)? {
-            Ok(())
+        return if is_empty(conn).map_err(database)? {
+            Ok(0)
         } else {
             Err(OpenError::Foreign { path: path.to_owned() })
         };
@@ -112,13 +124,14 @@ pub(super) fn inspect(path: &Path, check: StartCheck) -> Result<(), OpenError> {
         return Err(OpenError::Newer { path: path.to_owned(), found, known: migrations::known() });
     }
     if check == StartCheck::Full {
-        quick_check(&conn)
+        quick_check(conn)
             .map_err(database)?
             .map_err(|detail| OpenError::Damaged { path: path.into(), detail })?;
     }
     let altered =
         |altered: migrations::Altered| OpenError::Altered { path: path.into(), version: altered.version };
-    migrations::check(&conn).map_err(database)?.map_err(altered)
+    migrations::check(conn).map_err(database)?.map_err(altered)?;
+    Ok(found)
 }
 
 fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
@@ -162,9 +175,16 @@ const STATEMENTS_MAX: usize = 64;
 
 /// The connection that writes, with the newest schema.
 pub(super) fn writer(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
+    let mut conn = unmigrated_writer(path, options)?;
+    migrations::run(&mut conn)?;
+    Ok(conn)
+}
+
+/// The connection that writes, with the schema as it is.
+pub(super) fn unmigrated_writer(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = connect(path, flags)?;
+    let conn = connect(path, flags)?;
     conn.busy_timeout(BUSY_MAX)?;
     // Only an orderly end checkpoints when it closes: see `recover`.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -176,8 +196,13 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> rusqlite::Result<C
     conn.pragma_update(None, "secure_delete", "ON")?;
     let page_bytes: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
     conn.pragma_update(None, "journal_size_limit", page_bytes * i64::from(WAL_PAGES_MAX))?;
-    migrations::run(&mut conn)?;
     Ok(conn)
+}
+
+/// Closes the last connection that writes: SQLite moves the log into the database and removes it.
+pub(super) fn close(conn: Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    conn.close().map_err(|(_, error)| error)
 }
 
 /// A connection that only reads.

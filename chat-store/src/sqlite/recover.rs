@@ -18,9 +18,12 @@
 //!
 //! The failed commit itself may turn out to have happened or not: its sender was told that nobody knows.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::{
+    OpenError,
     checkpoint::{Mode, checkpoint},
     open::{self, quick_check},
     shared::Shared,
@@ -38,6 +41,17 @@ pub(super) enum Unsound {
     /// It does not hold what it should.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+}
+
+impl Unsound {
+    /// The same of a database that is opened for the first time.
+    pub(super) fn at(self, path: &Path) -> OpenError {
+        match self {
+            Self::Sqlite(error) => OpenError::database(path, error),
+            Self::Held => OpenError::InUse { path: path.to_owned() },
+            Self::Damaged(detail) => OpenError::Damaged { path: path.to_owned(), detail },
+        }
+    }
 }
 
 /// Opens the writer's connection anew, with everything in the database file and on the disk.
@@ -61,7 +75,7 @@ pub(super) fn settle(conn: &Connection) -> Result<(), Unsound> {
 }
 
 /// Holds the rooms' newest numbers against the newest events there are.
-fn check_ends(conn: &Connection) -> Result<(), Unsound> {
+pub(super) fn check_ends(conn: &Connection) -> Result<(), Unsound> {
     let mut wrong = conn.prepare(
         "SELECT no FROM rooms
          WHERE last_seq <> coalesce((SELECT max(seq) FROM events WHERE room = no), first_seq - 1)

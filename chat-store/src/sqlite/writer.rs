@@ -10,7 +10,7 @@ use std::{
 };
 
 use chat_core::limits::{STORE_RETRY_MAX, STORE_RETRY_MIN};
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 
 use super::{
     OpenError,
@@ -56,11 +56,7 @@ impl Writer {
         open::inspect(path, options.start_check)?;
         let database = |error| OpenError::database(path, error);
         let conn = open::writer(path, options).map_err(database)?;
-        recover::settle(&conn).map_err(|unsound| match unsound {
-            Unsound::Sqlite(error) => database(error),
-            Unsound::Held => OpenError::InUse { path: path.clone() },
-            Unsound::Damaged(detail) => OpenError::Damaged { path: path.clone(), detail },
-        })?;
+        recover::settle(&conn).map_err(|unsound| unsound.at(path))?;
         shared.open_slots().map_err(database)?;
         let mut writer = Self { shared, jobs, checkpoint, pace: Pace::default(), conn: None, _place: place };
         writer.take(conn).map_err(|error| OpenError::database(&writer.shared.path, error))?;
@@ -76,12 +72,9 @@ impl Writer {
             }
         }
         self.shared.close_slots();
-        if let Some(conn) = self.conn.take().filter(|_| !self.shared.broken.load(Ordering::Acquire)) {
-            // The last connection: SQLite moves the log into the database and removes it.
-            let closed = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
-            if let Err(error) = closed.and_then(|_| conn.close().map_err(|(_, error)| error)) {
-                tracing::warn!(%error, "the database was closed with its log left beside it");
-            }
+        let sound = self.conn.take().filter(|_| !self.shared.broken.load(Ordering::Acquire));
+        if let Some(Err(error)) = sound.map(open::close) {
+            tracing::warn!(%error, "the database was closed with its log left beside it");
         }
     }
 

@@ -90,12 +90,18 @@ impl Sender {
         Self { process, lines, said: Said::default() }
     }
 
-    /// Listens until `enough` was said, then kills it.
-    pub(crate) fn kill_once(mut self, enough: impl Fn(&Said) -> bool) -> Said {
+    /// Listens until `enough` was said.
+    pub(crate) fn listen_until(&mut self, enough: impl Fn(&Said) -> bool) -> &Said {
         while !enough(&self.said) {
             let line = self.lines.next().expect("the sender ended too soon").unwrap();
             self.said.hear(&line);
         }
+        &self.said
+    }
+
+    /// Listens until `enough` was said, then kills it.
+    pub(crate) fn kill_once(mut self, enough: impl Fn(&Said) -> bool) -> Said {
+        self.listen_until(enough);
         let killed = Command::new("kill").args(["-KILL", &self.said.pid.to_string()]).status().unwrap();
         assert!(killed.success());
         self.finish()

@@ -7,6 +7,7 @@ mod child;
 mod concurrent;
 mod crash;
 mod faults;
+mod maintenance;
 mod refusals;
 mod reopen;
 mod support;

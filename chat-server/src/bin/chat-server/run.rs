@@ -4,20 +4,19 @@ use std::{
     future::Future,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    path::Path,
     time::Duration,
 };
 
-use chat_core::{Engine, MissingRooms, store::StoreError};
-use chat_server::{Metrics, MetricsError, OpenAuth, Server};
-use chat_store::{OpenError, SqliteStore};
+use chat_core::{Engine, Limits, MissingRooms, store::StoreError};
+use chat_server::{JwtAuth, JwtKey, Metrics, MetricsError, OpenAuth, Server};
+use chat_store::{OpenError, SqliteOptions, SqliteStore};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Auth, Config, Database, LogFormat};
+use crate::config::{Auth, Database, Files, LogFormat, OrOff, Settings, one_line};
 
 /// Rooms that joins may make in `open` mode. Past it a join of another finds nothing.
 const OPEN_ROOMS_MAX: u64 = 100_000;
@@ -27,8 +26,6 @@ const OPEN_ROOMS_MAX: u64 = 100_000;
 pub(crate) enum StartError {
     #[error("the runtime cannot start: {0}")]
     Runtime(#[source] io::Error),
-    #[error("--database: the directory {path} cannot be made: {source}")]
-    Directory { path: String, source: io::Error },
     #[error("--database: {}", with_causes(.0))]
     Open(#[source] OpenError),
     #[error("the store: {}", with_causes(.0))]
@@ -42,43 +39,74 @@ pub(crate) enum StartError {
 }
 
 /// One line of an error and of what led to it.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(|error| error.to_string().replace('\n', " ")).collect::<Vec<_>>().join(": ")
+    one_line(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
 /// Runs a server until it is told to end.
-pub(crate) fn run(config: Config) -> Result<(), StartError> {
-    start_log(&config);
+pub(crate) fn run(settings: &Settings, files: Files) -> Result<(), StartError> {
+    start_log(settings);
     raise_descriptor_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
-    let ended = runtime.block_on(serve(config));
+    let ended = runtime.block_on(serve(settings, files));
     // Whatever still runs had its time.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
-    let shutdown = shutdown_signal()?;
-    let metrics = Metrics::install()?;
-    let store = open_store(&config.database).await?;
-    let missing = MissingRooms::Create { rooms_max: OPEN_ROOMS_MAX };
-    let engine = Engine::builder(store).missing_rooms(missing).build().await.map_err(StartError::Store)?;
-    // The larger part of the end is for the connections, the rest for what the engine still has to write.
-    let sockets_limit = config.drain_timeout * 4 / 5;
-    let builder = Server::builder(engine.clone()).metrics(metrics).drain_limit(sockets_limit);
-    let server = match config.auth {
-        Auth::Open => builder.authenticator(OpenAuth).build(),
+async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
+    let shutdown = end_signal().map_err(StartError::Signals)?;
+    let shutdown = async {
+        shutdown.await;
+        tracing::info!("draining");
     };
-    let address = config.listen;
+    let metrics = Metrics::install()?;
+    let store = open_store(settings).await?;
+    let mut limits = Limits::default();
+    limits.rooms_per_connection = settings.rooms_per_connection.get();
+    let mut engine = Engine::builder(store).limits(limits);
+    if settings.auth == Auth::Open {
+        engine = engine.missing_rooms(MissingRooms::Create { rooms_max: OPEN_ROOMS_MAX });
+    }
+    let engine = engine.build().await.map_err(StartError::Store)?;
+    // The larger part of the end is for the connections, the rest for what the engine still has to write.
+    let sockets_limit = settings.drain_timeout * 4 / 5;
+    let mut builder = Server::builder(engine.clone()).metrics(metrics).drain_limit(sockets_limit);
+    for origin in &settings.allowed_origin {
+        builder = builder.allow_origin(origin.clone());
+    }
+    if let OrOff::On(limit) = settings.rate_of_user() {
+        builder = builder.rate_limit(limit);
+    }
+    builder = match (settings.auth, files.key) {
+        (Auth::Open, _) => builder.authenticator(OpenAuth),
+        (Auth::Jwt, Some(key)) => builder.authenticator(tokens(key, settings)),
+        // The rules of the settings let it not come to this. Nobody is believed then.
+        (Auth::Jwt, None) => builder,
+    };
+    let server = builder.build();
+    let address = settings.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
     announce(&listener).map_err(|source| StartError::Listen { address, source })?;
     server.serve(listener, shutdown).await;
-    settle(&engine, config.drain_timeout.saturating_sub(sockets_limit)).await;
+    settle(&engine, settings.drain_timeout.saturating_sub(sockets_limit)).await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Believes the tokens of this key.
+fn tokens(key: JwtKey, settings: &Settings) -> JwtAuth {
+    let mut auth = JwtAuth::new(key);
+    if let Some(audience) = &settings.jwt_audience {
+        auth = auth.audience(audience);
+    }
+    if let Some(issuer) = &settings.jwt_issuer {
+        auth = auth.issuer(issuer);
+    }
+    auth
 }
 
 async fn settle(engine: &Engine, limit: Duration) {
@@ -98,35 +126,24 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-async fn open_store(database: &Database) -> Result<SqliteStore, StartError> {
-    let store = match database {
-        Database::SqliteMemory => SqliteStore::in_memory().await,
-        Database::Sqlite(path) => {
-            make_directory_of(path)?;
-            SqliteStore::open(path).await
-        }
+async fn open_store(settings: &Settings) -> Result<SqliteStore, StartError> {
+    let options = SqliteOptions::new().synchronous(settings.sqlite_synchronous.into());
+    let store = match &settings.database {
+        Database::SqliteMemory => options.open_in_memory().await,
+        Database::Sqlite(path) => options.open(path).await,
     };
     store.map_err(StartError::Open)
 }
 
-fn make_directory_of(path: &Path) -> Result<(), StartError> {
-    let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory)
-        .map_err(|source| StartError::Directory { path: directory.display().to_string(), source })
-}
-
 /// Ready at the first SIGTERM or SIGINT.
-fn shutdown_signal() -> Result<impl Future<Output = ()>, StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+pub(crate) fn end_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("draining");
     })
 }
 
@@ -138,10 +155,11 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn start_log(config: &Config) {
-    let filter = EnvFilter::new(config.log.to_string());
+/// Logs to standard error.
+pub(crate) fn start_log(settings: &Settings) {
+    let filter = EnvFilter::new(settings.log.to_string());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match config.log_format {
+    match settings.log_format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }

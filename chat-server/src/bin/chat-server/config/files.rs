@@ -1,0 +1,57 @@
+//! The files that settings name.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use chat_server::JwtKey;
+
+use super::{Given, Mistake, Settings};
+
+/// What was in the files that settings name.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// The key of tokens.
+    pub(crate) key: Option<JwtKey>,
+}
+
+impl Files {
+    pub(super) fn read(settings: &Settings, given: &Given) -> Result<Self, Mistake> {
+        let key = if let Some(path) = &settings.jwt_secret_file {
+            let bytes = read(path, "jwt-secret-file", given)?;
+            let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            Some(JwtKey::secret(line).map_err(|bad| unfit(path, "jwt-secret-file", given, &bad))?)
+        } else if let Some(path) = &settings.jwt_public_key {
+            let bytes = read(path, "jwt-public-key", given)?;
+            // What is no text is no PEM text either.
+            let key = JwtKey::public_pem(&String::from_utf8_lossy(&bytes));
+            Some(key.map_err(|bad| unfit(path, "jwt-public-key", given, &bad))?)
+        } else {
+            settings.jwt_secret.clone()
+        };
+        Ok(Self { key })
+    }
+}
+
+/// A file that can be read and does not hold what it should.
+fn unfit(path: &Path, setting: &str, given: &Given, bad: &dyn std::error::Error) -> Mistake {
+    Mistake::at(given.place(setting), format_args!("{}: {bad}", path.display()))
+}
+
+/// Bytes of a file that a setting names: more than any needs, and an end to reading what has none.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads the file that a setting names.
+pub(super) fn read(path: &Path, setting: &str, given: &Given) -> Result<Vec<u8>, Mistake> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read = read.and_then(|_| {
+        if bytes.len() as u64 > FILE_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+    });
+    read.map_err(|error| {
+        Mistake::at(given.place(setting), format_args!("{} cannot be read: {error}", path.display()))
+    })
+}
