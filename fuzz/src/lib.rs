@@ -5,12 +5,15 @@
 
 #![expect(clippy::panic, reason = "it is how a body says what it has found")]
 
+mod codec;
 mod decode;
+mod fields;
+mod frame;
 mod frames;
 mod session;
 mod user;
 
-pub use self::{decode::decode, frames::frames, session::session};
+pub use self::{codec::codec, decode::decode, frames::frames, session::session};
 
 /// Runs a body over the files that the program was given: an input that libFuzzer has found, in a debugger for example.
 ///

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chat_fuzz::{decode, frames, session};
+use chat_fuzz::{codec, decode, frames, session};
 
 /// Every file of a folder of this repository, in the order of their names.
 fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -24,6 +24,11 @@ fn replay(target: &str, body: fn(&[u8])) {
         println!("{}", path.display());
         body(&data);
     }
+}
+
+#[test]
+fn the_corpus_of_codec_passes() {
+    replay("codec", codec);
 }
 
 #[test]
