@@ -32,6 +32,8 @@ mod origin;
 mod query;
 mod rates;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod web;
 
 pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, token_of};

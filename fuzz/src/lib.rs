@@ -9,11 +9,12 @@ mod codec;
 mod decode;
 mod fields;
 mod frame;
-mod frames;
 mod session;
+mod tail;
 mod user;
+mod writer;
 
-pub use self::{codec::codec, decode::decode, frames::frames, session::session};
+pub use self::{codec::codec, decode::decode, session::session, tail::tail, writer::writer};
 
 /// Runs a body over the files that the program was given: an input that libFuzzer has found, in a debugger for example.
 ///

@@ -24,6 +24,8 @@ mod output;
 mod pace;
 mod transport;
 pub(crate) mod upgrade;
+#[cfg(feature = "testing")]
+pub(crate) mod writer;
 
 use std::{
     future::Future,
