@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes that an event takes beside its text, about: for the bound of the tail.
-const EVENT_OVERHEAD_BYTES: usize = 256;
+pub(crate) const EVENT_OVERHEAD_BYTES: usize = 256;
 
 /// Events that were committed together: one dense run, encoded at most once per codec. Readers share it.
 #[derive(Debug)]

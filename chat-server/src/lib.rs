@@ -36,6 +36,8 @@ mod rates;
 mod refusal;
 mod seldom;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
 mod web;
 

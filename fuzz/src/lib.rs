@@ -5,12 +5,16 @@
 
 #![expect(clippy::panic, reason = "it is how a body says what it has found")]
 
+mod codec;
 mod decode;
-mod frames;
+mod fields;
+mod frame;
 mod session;
+mod tail;
 mod user;
+mod writer;
 
-pub use self::{decode::decode, frames::frames, session::session};
+pub use self::{codec::codec, decode::decode, session::session, tail::tail, writer::writer};
 
 /// Runs a body over the files that the program was given: an input that libFuzzer has found, in a debugger for example.
 ///

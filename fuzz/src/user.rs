@@ -11,6 +11,8 @@ use chat_core::{
 };
 use serde_json::{Value, json};
 
+use crate::frame::payloads;
+
 /// Ids of the joins that resume: scripts may use the smaller ones.
 const OWN_IDS: u64 = 1 << 52;
 
@@ -151,10 +153,7 @@ impl User {
         while !self.is_held
             && let Poll::Ready(bytes) = self.session.poll_bytes(&mut cx)
         {
-            let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                let (payload, behind) = frame(rest);
-                rest = behind;
+            for payload in payloads(&bytes) {
                 self.hear_payload(serde_json::from_slice(payload).expect("the server says JSON"));
             }
         }
@@ -300,20 +299,6 @@ impl User {
         let positions = self.places.iter().map(|(room, place)| (room.as_str(), place.position));
         (self.asked.keys().copied().collect(), positions.collect())
     }
-}
-
-/// The payload of the first frame, and what comes behind it (RFC 6455, section 5.2).
-fn frame(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let (header, length) = match bytes {
-        [0x81, 126, high, low, ..] => (4, u16::from_be_bytes([*high, *low]).into()),
-        [0x81, 127, long @ ..] => {
-            let long = long.first_chunk().expect("a whole header");
-            (10, usize::try_from(u64::from_be_bytes(*long)).expect("a length"))
-        }
-        [0x81, length @ ..=125, ..] => (2, usize::from(*length)),
-        other => panic!("no text frame of a server: {:?}", &other[..other.len().min(10)]),
-    };
-    bytes[header..].split_at(length)
 }
 
 fn number(said: &Value, field: &str) -> u64 {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chat_fuzz::{decode, frames, session};
+use chat_fuzz::{codec, decode, session, tail, writer};
 
 /// Every file of a folder of this repository, in the order of their names.
 fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -27,6 +27,11 @@ fn replay(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
+fn the_corpus_of_codec_passes() {
+    replay("codec", codec);
+}
+
+#[test]
 fn the_corpus_of_decode_passes() {
     replay("decode", decode);
 }
@@ -37,8 +42,13 @@ fn the_corpus_of_session_passes() {
 }
 
 #[test]
-fn the_corpus_of_frames_passes() {
-    replay("frames", frames);
+fn the_corpus_of_tail_passes() {
+    replay("tail", tail);
+}
+
+#[test]
+fn the_corpus_of_writer_passes() {
+    replay("writer", writer);
 }
 
 #[test]
@@ -69,8 +79,38 @@ fn a_session_of_all_golden_commands_gets_its_replies() {
 #[test]
 fn every_golden_frame_comes_through_in_small_pieces() {
     let texts: Vec<u8> =
-        files("../golden/server").into_iter().flat_map(|(_, text)| [b"\n\0", &text[..]].concat()).collect();
+        files("../golden/server").into_iter().flat_map(|(_, text)| [b"\n+\0", &text[..]].concat()).collect();
     for pieces in [&[1][..], &[0, 3], &[255, 0, 1], &[]] {
-        frames(&[pieces, &texts].concat());
+        writer(&[pieces, &texts, b"\n=\nw\x01\x02\xff"].concat());
+    }
+}
+
+/// A run with headers of two lengths, and what happens when the socket has taken so many bytes of it.
+fn after_each_byte(then: &[u8]) {
+    let run = [b"\n+\0\n+\0hello\n+\x06xy\n+\0z\n=\nw", &[1; 300][..]].concat();
+    // The line without its text, and so far: the socket takes one byte in each write.
+    for taken in 0..=300 {
+        writer(&[&run[..run.len() - taken], then].concat());
+    }
+}
+
+#[test]
+fn control_frames_find_their_place_whatever_the_socket_has_taken() {
+    after_each_byte(b"\n!\n?pong\nw\x01\n?and\nw\x02\x01\n+\0next\n=");
+}
+
+#[test]
+fn a_close_frame_comes_behind_a_whole_frame_whatever_the_socket_has_taken() {
+    after_each_byte(b"\ncdrain");
+    after_each_byte(b"\n?pong\ncdrain\n!\n?late\nw\x01\n!\n?late");
+}
+
+#[test]
+fn a_socket_that_breaks_after_any_byte_has_whole_frames_before_it() {
+    after_each_byte(b"\nk");
+    // In what a close has left, too.
+    for taken in 0..40 {
+        let takes = vec![1; taken];
+        writer(&[b"\n+\0hello\n+\0never\n=\nw\x03\n?pong\ncdrain\nw", &takes[..], b"\nk"].concat());
     }
 }

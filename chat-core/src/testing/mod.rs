@@ -2,6 +2,8 @@
 
 pub mod conformance;
 mod faulty;
+mod live_room;
 pub mod simulation;
 
 pub use faulty::{Calls, Chance, Counts, Fault, FaultyStore};
+pub use live_room::{LiveRoom, Sight, Source};

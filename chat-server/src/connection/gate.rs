@@ -85,6 +85,9 @@ impl<S> Gate<S> {
     }
 
     fn queue(&mut self, frame: Frame) {
+        if self.closed {
+            return;
+        }
         frame.format(&mut self.control).expect("a Vec takes every write");
     }
 

@@ -25,6 +25,8 @@ mod output;
 mod pace;
 pub(crate) mod transport;
 pub(crate) mod upgrade;
+#[cfg(feature = "testing")]
+pub(crate) mod writer;
 
 use std::{
     future::Future,

@@ -1,0 +1,3 @@
+//! For tests of what stands between the engine and the network (feature `testing`).
+
+pub use crate::connection::writer::Writer;
