@@ -8,10 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::{gate::Gate, output::Output};
+use super::{gate::Gate, output::Output, transport::Transport};
 
 /// What writes to a socket, without sessions and tasks: runs of frames, and between them control frames.
 ///
@@ -25,7 +25,7 @@ pub struct Writer {
 
 impl Default for Writer {
     fn default() -> Self {
-        Self { output: Output::default(), gate: Gate::new(Socket::default(), 0), is_idle: true }
+        Self { output: Output::default(), gate: Gate::new(Socket::default(), &[], 0), is_idle: true }
     }
 }
 
@@ -95,6 +95,15 @@ impl Writer {
 struct Socket {
     taken: Vec<u8>,
     takes: VecDeque<usize>,
+}
+
+impl Transport for Socket {}
+
+impl AsyncRead for Socket {
+    /// Its peer says nothing.
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
 }
 
 impl AsyncWrite for Socket {

@@ -239,7 +239,7 @@ impl RawClient {
     }
 }
 
-impl<S: AsyncRead + Unpin> RawClient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     /// Reads unmasked frames up to a close frame: its code. `None` where the connection ends without one.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
         while let Some((opcode, payload)) = self.frame().await {
