@@ -27,18 +27,30 @@ export class Person {
 
   /** Opens the page in a context of its own, as `user` in `room`. */
   static async enter(browser, url, user, room, options = {}) {
+    const person = await Person.arrive(browser, url, options);
+    await person.page.getByLabel("Your name", { exact: true }).fill(user);
+    await person.join(room);
+    return person;
+  }
+
+  /** Opens the page in a context of its own, with these cookies. */
+  static async arrive(browser, url, { cookies = [], ...options } = {}) {
     const person = new Person();
     const context = await browser.newContext({ viewport: { width: 1000, height: 720 }, ...options });
     context.setDefaultTimeout(WAIT_MS);
+    await context.addCookies(cookies);
     person.page = await context.newPage();
     person.page.on("console", (message) => person.#heard(message));
     person.page.on("pageerror", (error) => person.complaints.push(String(error)));
     person.response = await person.page.goto(`${url}/`);
-    await person.page.getByLabel("Your name", { exact: true }).fill(user);
-    await person.page.getByLabel("Room", { exact: true }).fill(room);
-    await person.page.getByRole("button", { name: "Join" }).click();
-    await person.isConnected();
     return person;
+  }
+
+  /** Sends the form, and waits until the room is there. */
+  async join(room) {
+    await this.page.getByLabel("Room", { exact: true }).fill(room);
+    await this.page.getByRole("button", { name: "Join" }).click();
+    await this.isConnected();
   }
 
   #heard(message) {

@@ -10,17 +10,23 @@ import { createInterface } from "node:readline";
 const START_MS = 20_000;
 
 export class Server {
+  #flags;
   #folder = mkdtempSync(join(tmpdir(), "chat-web-"));
   #child = null;
   #log = "";
   url = null;
 
+  /** `flags` say who tells who is asking. */
+  constructor(flags = ["--auth", "open"]) {
+    this.#flags = flags;
+  }
+
   /** Starts on a free port the first time, on the same one later. */
   async start() {
     const listen = this.url === null ? "127.0.0.1:0" : new URL(this.url).host;
     const database = `sqlite:${join(this.#folder, "chat.db")}`;
-    const flags = ["--listen", listen, "--database", database, "--auth", "open"];
-    this.#child = spawn(binary(), flags, { stdio: ["ignore", "pipe", "pipe"] });
+    const flags = ["--listen", listen, "--database", database, ...this.#flags];
+    this.#child = spawn(binary(), flags, { stdio: ["ignore", "pipe", "pipe"], env: environment() });
     this.#child.stderr.on("data", (data) => (this.#log += data));
     this.url = await this.#address(this.#child);
   }
@@ -64,6 +70,11 @@ export class Server {
       });
     });
   }
+}
+
+/** This process's environment without settings of a server: the flags alone say what is tested. */
+function environment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("CHAT_")));
 }
 
 function binary() {
