@@ -100,7 +100,11 @@ pub(crate) struct SocketPermit {
 
 impl Admission {
     pub(crate) fn unlimited() -> Self {
-        Self { connections_max: usize::MAX, per_address_max: None, open: Arc::default() }
+        Self::up_to(usize::MAX)
+    }
+
+    pub(crate) fn up_to(connections_max: usize) -> Self {
+        Self { connections_max, per_address_max: None, open: Arc::default() }
     }
 
     /// A place for a TCP connection, which counts for its peer's address unless that is a proxy's (`None`).
@@ -165,7 +169,7 @@ mod tests {
     use super::*;
 
     fn admission(connections_max: usize, per_address_max: usize) -> Admission {
-        Admission { connections_max, per_address_max: Some(per_address_max), ..Admission::unlimited() }
+        Admission { per_address_max: Some(per_address_max), ..Admission::up_to(connections_max) }
     }
 
     /// A place for a peer with this address.

@@ -3,12 +3,20 @@
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, header::CONTENT_TYPE},
+    http::{HeaderValue, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
     routing::get,
 };
 
-use crate::{Server, api::ApiError, limits::READY_WAIT_MAX, peer::ClientAddress};
+use chat_core::rights::Role;
+
+use crate::{
+    Server,
+    api::ApiError,
+    auth::AuthError,
+    limits::READY_WAIT_MAX,
+    peer::{ClientAddress, scheme_of},
+};
 
 /// The format's own name and version (Prometheus exposition formats, text 0.0.4).
 const METRICS_MIME: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -17,7 +25,12 @@ pub(crate) fn routes() -> Router<Server> {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(guarded_metrics))
+}
+
+/// What an address of its own shows to whoever reaches it.
+pub(crate) fn open_routes() -> Router<Server> {
+    Router::new().route("/healthz", get(async || "ok")).route("/metrics", get(metrics))
 }
 
 /// Whether the server should get work: it does not drain, and its store answers in time.
@@ -31,10 +44,25 @@ async fn ready(State(server): State<Server>) -> Result<&'static str, ApiError> {
     }
 }
 
-async fn metrics(State(server): State<Server>, request: Request) -> Result<Response, ApiError> {
-    if !request.extensions().get().is_some_and(ClientAddress::is_local) {
-        return Err(ApiError::forbidden("metrics are for the machine itself"));
+/// The figures, for this machine and for admins.
+async fn guarded_metrics(State(server): State<Server>, request: Request) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    if !parts.extensions.get().is_some_and(ClientAddress::is_local) {
+        require_admin(&server, &parts).await?;
     }
+    metrics(State(server)).await
+}
+
+async fn require_admin(server: &Server, request: &Parts) -> Result<(), ApiError> {
+    server.origins().check(&request.headers, scheme_of(&request.extensions))?;
+    match server.authenticator().authenticate(request).await {
+        Ok(grant) if grant.identity.role == Role::Admin => Ok(()),
+        Err(error @ AuthError::Unavailable(_)) => Err(error.into()),
+        _ => Err(ApiError::forbidden("metrics are for the machine itself and for admins")),
+    }
+}
+
+async fn metrics(State(server): State<Server>) -> Result<Response, ApiError> {
     let metrics = server.metrics().ok_or_else(ApiError::not_found)?;
     Ok(([(CONTENT_TYPE, METRICS_MIME)], metrics.render()).into_response())
 }

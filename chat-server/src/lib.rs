@@ -30,6 +30,7 @@ pub mod limits;
 mod listen;
 mod metrics;
 mod origin;
+mod panics;
 mod peer;
 mod query;
 mod rates;

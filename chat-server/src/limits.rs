@@ -111,6 +111,9 @@ pub const ADDRESS_FULL_RETRY: Duration = Duration::from_secs(10);
 /// The time between two log lines of what a stranger can repeat as often as they like.
 pub const REPEAT_LOG_PERIOD: Duration = Duration::from_secs(10);
 
+/// Connections that the address of the metrics takes. Past it: 503.
+pub const METRICS_CONNECTIONS_MAX: usize = 64;
+
 /// How long a TLS handshake may take. Then the connection is closed.
 pub const TLS_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
 

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::any,
 };
 use chat_core::Engine;
@@ -17,10 +17,11 @@ use crate::{
     auth::{Authenticator, NobodyAuth},
     connection, headers, health,
     lifecycle::Lifecycle,
-    limits::{DRAIN_WAIT_DEFAULT, METRICS_UPKEEP_PERIOD},
+    limits::{DRAIN_WAIT_DEFAULT, METRICS_CONNECTIONS_MAX, METRICS_UPKEEP_PERIOD},
     listen::{self, Door},
     metrics::Metrics,
     origin::{Origin, Origins},
+    panics,
     peer::{self, Proxies},
     rates::{RateLimit, Rates},
     tls::Tls,
@@ -191,7 +192,7 @@ impl Server {
     /// What [`serve`](Self::serve) serves: the [`router`](Self::router), the web page at `/`, `/healthz`, `/readyz`
     /// and `/metrics`.
     ///
-    /// `/metrics` answers peers on this machine only, so it needs to be told the peer: with
+    /// `/metrics` answers admins and peers on this machine, so it needs to be told the peer: with
     /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
     pub fn app(&self) -> Router {
         let routes = self.routes().merge(health::routes()).merge(web::routes());
@@ -202,6 +203,7 @@ impl Server {
     fn finish(&self, routes: Router<Self>) -> Router {
         routes
             .layer(from_fn_with_state(self.clone(), peer::identify))
+            .layer(from_fn(panics::catch))
             .layer(map_response(headers::secure))
             .with_state(self.clone())
     }
@@ -231,6 +233,25 @@ impl Server {
         };
         listen::accept(listener, door, shutdown).await;
         self.drain(self.0.drain_limit).await;
+    }
+
+    /// Serves `/metrics`, to whoever reaches this address, and `/healthz`, until `shutdown` is ready. It speaks no TLS.
+    ///
+    /// Connections that are open then, and new ones after the server has begun to drain, end with the request that they
+    /// are at.
+    ///
+    /// # Cancel safety
+    /// Dropping it stops accepting; connections that are open go on.
+    pub async fn serve_metrics(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let routes = health::open_routes().fallback(async || api::ApiError::not_found());
+        let door = Door {
+            app: self.finish(routes),
+            admission: Admission::up_to(METRICS_CONNECTIONS_MAX),
+            proxies: Proxies::default(),
+            lifecycle: self.lifecycle().clone(),
+            tls: None,
+        };
+        listen::accept(listener, door, shutdown).await;
     }
 
     /// Closes all sockets, within `limit`: every command that has arrived is answered first, and each is closed with

@@ -4,27 +4,20 @@
 
 mod support;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::time::Duration;
 
 use chat_core::policy::AllowAll;
 use serde_json::json;
-use support::{Answer, Client, TestServer, upgrade_request};
+use support::{Answer, Client, TestServer, dial_from, upgrade_request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
 
-/// A connection from another address of this machine.
-async fn dial(server: &TestServer, from: [u8; 4]) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::from(from), 0).into()).unwrap();
-    socket.connect(server.address).await.unwrap()
-}
-
 /// The answer to a request for `/healthz`, which is answered to everybody who gets in.
 async fn knock(server: &TestServer, from: [u8; 4], header: &str) -> Answer {
-    let mut stream = dial(server, from).await;
+    let mut stream = dial_from(from, server.address).await;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
     // A server that is full answers before it has read anything.
     let _ = stream.write_all(request.as_bytes()).await;
@@ -59,7 +52,7 @@ async fn a_thousand_silent_connections_leave_room_for_others() {
     assert_eq!(refused.error(), (429, "rate_limited".to_owned()));
     assert_eq!(refused.header("retry-after"), Some("10"));
     assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
-    let mut other = Client::connect_over(dial(&server, [127, 0, 0, 2]).await, "bob", None).await;
+    let mut other = Client::connect_over(dial_from([127, 0, 0, 2], server.address).await, "bob", None).await;
     assert_eq!(other.join("r").await["type"], "joined");
     let ack = other.call(json!({ "type": "send", "room": "r", "text": "hello" })).await;
     assert_eq!(ack["type"], "ack");

@@ -6,6 +6,7 @@ mod support;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chat_core::policy::AllowAll;
 use chat_server::Tls;
 use serde_json::json;
@@ -27,8 +28,6 @@ use tokio_rustls::{
     },
 };
 
-const RSA_CERT: &str = include_str!("support/rsa/cert.pem");
-const RSA_KEY: &str = include_str!("support/rsa/key.pem");
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// A handshake with these settings, by themselves.
@@ -45,43 +44,40 @@ async fn get(server: &OverServer, request: &str) -> Answer {
 
 /// A PEM section of these bytes.
 fn pem(label: &str, der: &[u8]) -> String {
-    use std::fmt::Write as _;
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for three in der.chunks(3) {
-        let bits =
-            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for n in 0..4 {
-            let sign = if n <= three.len() {
-                char::from(ALPHABET[(bits >> (18 - 6 * n)) as usize & 63])
-            } else {
-                '='
-            };
-            write!(text, "{sign}").unwrap();
-        }
-    }
-    writeln!(text, "\n-----END {label}-----").unwrap();
-    text
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-/// The SEC1 key inside a PKCS#8 key: its last octet string (RFC 5958, section 2).
-fn sec1(pkcs8: &[u8]) -> &[u8] {
-    let at = pkcs8
-        .windows(4)
-        .position(|four| four[0] == 0x04 && four[2] == 0x30 && four[3] == four[1] - 2)
-        .unwrap();
-    &pkcs8[at + 2..]
+/// The first element of DER: what it holds, and what comes after it.
+fn element(der: &[u8]) -> (&[u8], &[u8]) {
+    let (length, head) = match der[1] {
+        long @ 0x80.. => {
+            let bytes = &der[2..][..usize::from(long & 0x7f)];
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + bytes.len())
+        }
+        short => (short.into(), 2),
+    };
+    der[head..].split_at(length)
+}
+
+/// The key inside a PKCS#8 key, after its version and its kind (RFC 5958, section 2): PKCS#1 or SEC1.
+fn inner(pkcs8: &[u8]) -> &[u8] {
+    let (version, _) = element(pkcs8);
+    let (_, kind) = element(version);
+    let (_, key) = element(kind);
+    element(key).0
 }
 
 #[tokio::test]
 async fn each_kind_of_key_is_taken() {
     let certificate = Certificate::new();
-    let sec1 = pem("EC PRIVATE KEY", sec1(&certificate.key_der()));
+    let sec1 = pem("EC PRIVATE KEY", inner(&certificate.key_der()));
+    let rsa = Certificate::of(&support::tokens::key("rsa"));
+    let pkcs1 = pem("RSA PRIVATE KEY", inner(&rsa.key_der()));
     for (what, cert, key) in [
         ("PKCS#8", certificate.pem(), certificate.key_pem()),
         ("SEC1", certificate.pem(), sec1),
-        ("PKCS#1", RSA_CERT.to_owned(), RSA_KEY.to_owned()),
-        ("a chain", certificate.pem() + RSA_CERT, certificate.key_pem()),
+        ("PKCS#1", rsa.pem(), pkcs1),
+        ("a chain", certificate.pem() + &rsa.pem(), certificate.key_pem()),
     ] {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("cert.pem"), cert).unwrap();

@@ -60,6 +60,12 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message)
     }
 
+    /// 500: our own bug.
+    pub(crate) fn internal() -> Self {
+        let message = "the server has a bug here, which is in its log";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, message)
+    }
+
     /// 503: the server is about to end.
     pub(crate) fn draining() -> Self {
         let drains =

@@ -7,7 +7,7 @@ pub(crate) mod over;
 pub(crate) mod program;
 pub(crate) mod tokens;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use chat_core::{Engine, MissingRooms, policy::Policy, store::MemoryStore};
 use chat_server::{OpenAuth, Server, ServerBuilder};
@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -104,7 +104,14 @@ pub(crate) async fn http(address: SocketAddr, method: &str, path: &str, body: Op
     raw_http(address, &request).await
 }
 
-async fn raw_http(address: SocketAddr, request: &str) -> Answer {
+/// A connection from another address of this machine.
+pub(crate) async fn dial_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::from(from), 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+pub(crate) async fn raw_http(address: SocketAddr, request: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // A server may refuse before it has read everything.
     let _ = stream.write_all(request.as_bytes()).await;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use chat_core::policy::AllowAll;
 use chat_server::{ServerBuilder, Tls};
-use rcgen::CertifiedKey;
+use rcgen::{CertificateParams, CertifiedKey, KeyPair};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,11 +31,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(crate) type Line = Box<dyn Stream>;
 
 /// A certificate for `localhost` that signs itself, and its key.
-pub(crate) struct Certificate(CertifiedKey<rcgen::KeyPair>);
+pub(crate) struct Certificate(CertifiedKey<KeyPair>);
 
 impl Certificate {
     pub(crate) fn new() -> Self {
         Self(rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap())
+    }
+
+    /// Of a key that there is already, in PEM.
+    pub(crate) fn of(key: &str) -> Self {
+        let signing_key = KeyPair::from_pem(key).unwrap();
+        let parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        Self(CertifiedKey { cert: parameters.self_signed(&signing_key).unwrap(), signing_key })
     }
 
     pub(crate) fn pem(&self) -> String {

@@ -1,0 +1,26 @@
+//! A bug in one handler, kept from everything else.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+
+use crate::api::ApiError;
+
+/// Answers 500 for a handler that panics; its connection and all others go on. The panic hook has reported where.
+pub(crate) async fn catch(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // Unwind safe: the request is gone with its handler, and the state that handlers share is the engine's, which keeps
+    // none between two calls that a panic could have left half done.
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(_panic) => {
+            tracing::error!(%method, path, "a handler panicked");
+            ApiError::internal().into_response()
+        }
+    }
+}
