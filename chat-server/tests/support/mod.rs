@@ -231,7 +231,10 @@ pub(crate) struct RawClient<S = TcpStream>(pub(crate) S);
 
 impl RawClient {
     pub(crate) async fn connect(address: SocketAddr, user: &str) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap(), address, user).await
+    }
+
+    pub(crate) async fn over(mut stream: TcpStream, address: SocketAddr, user: &str) -> Self {
         stream.write_all(upgrade_request(address, user).as_bytes()).await.unwrap();
         let answer = Answer::read_head_only(&mut stream).await;
         assert_eq!(answer.status, 101, "{}", answer.head);
