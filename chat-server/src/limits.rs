@@ -53,6 +53,10 @@ pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long no byte may move to a reader for whom there is something. Then: 4008.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
 
+/// The time between two looks at a peer from whom nothing is read, as its commands wait: whether it is still there. Not
+/// until then is a pause long enough to mean that the store hangs or the peer does not read.
+pub const PAUSE_LOOK_PERIOD: Duration = Duration::from_millis(250);
+
 /// The time between two pings.
 pub const PING_PERIOD: Duration = Duration::from_secs(25);
 

@@ -128,13 +128,12 @@ pub fn check_text(text: &str, limits: &Limits) -> Result<(), CommandError> {
 }
 
 /// Holds a short text that people or programs use as a name against `bytes_max`: not empty, no control characters,
-/// none that turn the direction of writing.
+/// none that turn the direction of writing (Unicode's `Bidi_Control`) or break a line.
 ///
 /// # Errors
 /// `invalid` or `too_large`, with `field` in the message.
 pub fn check_label(field: &str, text: &str, bytes_max: usize) -> Result<(), CommandError> {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     match text {
         "" => Err(CommandError::invalid(field, "must not be empty")),
         _ if text.len() > bytes_max => Err(CommandError::too_large(field, bytes_max)),

@@ -14,3 +14,4 @@ pub use command::{BadRequest, Command, CommandId, HistoryFrom, HistoryQuery, Req
 pub use draft::{Draft, Json, Key};
 pub use event::{Event, EventBody, EventKind, MemberChange, Message, Reactions, RoomPatch};
 pub use reply::{Ack, Answer, Ephemeral, HistoryPage, Joined, LeftReason, PresenceState, Reply, Welcome};
+pub use strict::hides_nothing;

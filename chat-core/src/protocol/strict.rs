@@ -61,7 +61,14 @@ impl<'de> Visitor<'de> for Strict {
 
 /// Whether every string and number of the JSON in `text` is one that another reader can take, as far as a reader
 /// that skips unknown fields would not see it. Whether it is JSON at all is for that reader to say.
-pub(crate) fn hides_nothing(text: &str) -> bool {
+///
+/// ```
+/// use chat_core::protocol::hides_nothing;
+/// assert!(hides_nothing(r#"{"text":"\ud83d\ude00"}"#));
+/// assert!(!hides_nothing(r#"{"text":"\ud83d"}"#), "half a character");
+/// assert!(!hides_nothing(r#"{"price":1e999}"#), "more than a number can be");
+/// ```
+pub fn hides_nothing(text: &str) -> bool {
     // Only an escape, an exponent or very many digits can hide what skipping lets pass.
     let exponent = |pair: &[u8]| matches!(pair, [b'0'..=b'9' | b'.', b'e' | b'E']);
     let may_hide = text.contains("\\u") || text.as_bytes().windows(2).any(exponent) || may_hold_digits(text);

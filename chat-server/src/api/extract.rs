@@ -14,7 +14,7 @@ use axum::{
 use chat_core::{
     Identity,
     ids::{RoomId, SAFE_INTEGER_MAX, Seq, UserId},
-    protocol::{CommandError, Json},
+    protocol::{CommandError, Json, hides_nothing},
 };
 use serde::{
     Deserialize,
@@ -113,7 +113,8 @@ impl FromRequest<Server> for Fields {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(BODY_BYTES_MAX),
                 status => ApiError::invalid(status, "the body could not be read"),
             })?;
-        serde_json::from_slice(&body).map_err(|_bad| ApiError::bad_json())
+        let text = std::str::from_utf8(&body).ok().filter(|text| hides_nothing(text));
+        text.and_then(|text| serde_json::from_str(text).ok()).ok_or_else(ApiError::bad_json)
     }
 }
 

@@ -49,7 +49,9 @@ use self::{
 use crate::{
     admission::SocketPermit,
     lifecycle::{DrainSignal, Lifecycle},
-    limits::{ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, STALL_MAX},
+    limits::{
+        ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, PAUSE_LOOK_PERIOD, STALL_MAX,
+    },
     metrics::OpenConnection,
 };
 
@@ -60,8 +62,8 @@ struct Connection<S, C> {
     conversation: Fence<C>,
     output: Output,
     phase: Phase,
-    /// Whether the conversation asked for a pause: nothing is read meanwhile.
-    paused: bool,
+    /// While the conversation wants a pause, nothing is read: when to look whether the peer is still there.
+    pause_look_at: Option<Instant>,
     pings: Pings,
     alarm: Alarm,
     lifecycle: Lifecycle,
@@ -126,7 +128,7 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             conversation: Fence::new(conversation),
             output: Output::default(),
             phase: Phase::Open,
-            paused: false,
+            pause_look_at: None,
             pings,
             drain_signal: settings.lifecycle.drain_signal(),
             lifecycle: settings.lifecycle,
@@ -186,10 +188,11 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             self.read(cx, &mut messages_left)?;
             let written = self.write(cx)?;
             self.open.learn(self.conversation.who());
-            if self.input.is_owed_a_poll() || (self.paused && self.conversation.wants_input()) {
+            if self.input.is_owed_a_poll() || (self.is_paused() && self.conversation.wants_input()) {
                 continue;
             }
-            if self.conversation.due_at().is_some_and(|at| self.alarm.no_later_than(at)) {
+            let due_at = self.conversation.due_at().into_iter().chain(self.pause_look_at).min();
+            if due_at.is_some_and(|at| self.alarm.no_later_than(at)) {
                 self.keep_watch(cx)?;
             }
             let answered = matches!(self.phase, Phase::Draining { arrivals_until: None })
@@ -203,12 +206,13 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
     fn read(&mut self, cx: &mut Context<'_>, messages_left: &mut usize) -> Result<(), Exit> {
         loop {
             let has_arrived = !matches!(self.phase, Phase::Draining { arrivals_until: None });
-            self.paused = has_arrived && !self.conversation.wants_input();
-            if !has_arrived {
+            if has_arrived && !self.conversation.wants_input() {
+                self.input.pause();
+                self.pause_look_at.get_or_insert_with(|| Instant::now() + PAUSE_LOOK_PERIOD);
                 return Ok(());
             }
-            if self.paused {
-                self.input.pause();
+            self.pause_look_at = None;
+            if !has_arrived {
                 return Ok(());
             }
             if *messages_left == 0 {
@@ -262,6 +266,12 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             return Err(Exit::Close(CloseCode::Policy));
         }
         self.conversation.handle_time(now)?;
+        if let Some(at) = self.pause_look_at.filter(|at| *at <= now) {
+            if self.input.gate().stream().is_shut_by_peer() {
+                return Err(Exit::Gone);
+            }
+            self.pause_look_at = Some(at.max(now) + PAUSE_LOOK_PERIOD);
+        }
         if self.pings.next_at() <= now {
             self.ping(now)?;
         }
@@ -284,11 +294,19 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
         let stalled = self.output.stalled_since().map(|since| since + STALL_MAX);
         let unfinished = self.input.unfinished_since().map(|since| since + MESSAGE_WAIT_MAX);
         let due = self.conversation.due_at();
-        drain.into_iter().chain([stalled, unfinished, due]).flatten().fold(self.pings.next_at(), Instant::min)
+        drain
+            .into_iter()
+            .chain([stalled, unfinished, due, self.pause_look_at])
+            .flatten()
+            .fold(self.pings.next_at(), Instant::min)
+    }
+
+    const fn is_paused(&self) -> bool {
+        self.pause_look_at.is_some()
     }
 
     fn ping(&mut self, now: Instant) -> Result<(), Exit> {
-        if self.paused {
+        if self.is_paused() {
             self.pings.excuse();
         }
         let gate = self.input.gate();

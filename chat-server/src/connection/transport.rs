@@ -6,10 +6,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::FutureExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
@@ -35,6 +36,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         0
     }
 
+    /// Whether the peer is known to send no more, also where bytes of its wait to be read. False where that cannot be
+    /// told.
+    fn is_shut_by_peer(&self) -> bool {
+        false
+    }
+
     /// From now on dropping the stream frees what the kernel still holds for the peer, who sees a reset.
     fn reset_on_drop(&self) {}
 }
@@ -49,6 +56,12 @@ impl Transport for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is found by the read that follows.
         self.poll_read_ready(cx).map(drop)
+    }
+
+    fn is_shut_by_peer(&self) -> bool {
+        // With bytes unread it is readable too, so this has an answer at once.
+        let ready = self.ready(Interest::READABLE).now_or_never();
+        ready.and_then(Result::ok).is_some_and(|ready| ready.is_read_closed())
     }
 
     fn reset_on_drop(&self) {
@@ -121,6 +134,10 @@ impl<S: Transport> Transport for TlsStream<Counted<S>> {
 
     fn sent_bytes(&self) -> u64 {
         self.get_ref().0.sent_bytes
+    }
+
+    fn is_shut_by_peer(&self) -> bool {
+        self.get_ref().0.stream.is_shut_by_peer()
     }
 
     fn reset_on_drop(&self) {

@@ -15,14 +15,15 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use cases::{
     Case, all_cases, bad_closes, bad_texts, broken_frames, case, fragments, header, too_large, without_end,
 };
-use serde_json::json;
+use chat_server::limits::STALL_MAX;
+use serde_json::{Value, json};
 use support::{
     Client, RawClient, TestServer, masked,
     program::{DEADLINE, Home},
 };
 use tokio::{
     io::AsyncWriteExt,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 
@@ -205,22 +206,54 @@ async fn a_peer_that_just_goes_is_seen_to_go() {
             let mut peer = RawClient::connect(server.address, &user).await;
             peer.join("r").await;
             peer.0.write_all(middle).await.unwrap();
-            let kept = if way == "fin" {
-                peer.0.shutdown().await.unwrap();
-                Some(peer)
-            } else {
-                peer.0.set_zero_linger().unwrap();
-                drop(peer);
-                None
-            };
-            let is_offline = |event: &serde_json::Value| event["state"] == "offline" && event["user"] == user;
-            let offline = async { while !is_offline(&watcher.next().await) {} };
+            let kept = go(peer, way).await;
+            let offline = async { while watcher.next().await != offline_of(&user) {} };
             timeout(DEADLINE, offline).await.expect("presence follows");
             if let Some(mut peer) = kept {
                 assert_eq!(peer.close_code().await, None, "there is nobody to say it to");
             }
         }
     }
+}
+
+/// From whom nothing is read, as too much of theirs waits, is seen to go all the same.
+#[tokio::test]
+async fn a_peer_that_goes_while_its_commands_wait_is_seen_to_go() {
+    let server = TestServer::start().await;
+    let mut watcher = server.connect("ann").await;
+    watcher.join("r").await;
+    for _ in 0..20 {
+        watcher.call(json!({ "type": "send", "room": "r", "text": "x".repeat(4096) })).await;
+    }
+    for way in ["fin", "reset"] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(server.address).await.unwrap();
+        let mut peer = RawClient::over(stream, server.address, way).await;
+        peer.join("r").await;
+        // The answers to the first of these are more than the socket takes, and the last of them are not read.
+        for id in 0..1200 {
+            peer.say(&json!({ "type": "history", "room": "r", "id": id })).await;
+        }
+        let kept = go(peer, way).await;
+        let offline = async { while watcher.next().await != offline_of(way) {} };
+        timeout(STALL_MAX / 2, offline).await.expect("presence follows");
+        drop(kept);
+    }
+}
+
+/// Leaves without a word. What is kept of it is dropped by the caller.
+async fn go(mut peer: RawClient, way: &str) -> Option<RawClient> {
+    if way == "fin" {
+        peer.0.shutdown().await.unwrap();
+        return Some(peer);
+    }
+    peer.0.set_zero_linger().unwrap();
+    None
+}
+
+fn offline_of(user: &str) -> Value {
+    json!({ "type": "presence", "room": "r", "user": user, "state": "offline" })
 }
 
 /// The general rule, over everything above at once: the program lives, has closed what it says it closed, holds no

@@ -238,7 +238,10 @@ pub(crate) struct RawClient<S = TcpStream>(pub(crate) S);
 
 impl RawClient {
     pub(crate) async fn connect(address: SocketAddr, user: &str) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap(), address, user).await
+    }
+
+    pub(crate) async fn over(mut stream: TcpStream, address: SocketAddr, user: &str) -> Self {
         stream.write_all(upgrade_request(address, user).as_bytes()).await.unwrap();
         let answer = Answer::read_head_only(&mut stream).await;
         assert_eq!(answer.status, 101, "{}", answer.head);
@@ -267,7 +270,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
 
     /// Sends a command in a text frame of its own.
     pub(crate) async fn say(&mut self, command: &Value) {
-        self.0.write_all(&masked(0x81, command.to_string().as_bytes())).await.unwrap();
+        self.say_text(&command.to_string()).await;
+    }
+
+    /// Sends a text frame.
+    pub(crate) async fn say_text(&mut self, text: &str) {
+        self.0.write_all(&masked(0x81, text.as_bytes())).await.unwrap();
+    }
+
+    /// Reads on to the next message of a room, and gives its bytes too.
+    pub(crate) async fn event(&mut self) -> (Value, Vec<u8>) {
+        loop {
+            let (opcode, payload) = self.frame().await.expect("the connection is open");
+            let frame: Value =
+                if opcode == 1 { serde_json::from_slice(&payload).unwrap() } else { Value::Null };
+            if frame["type"] == "message" {
+                return (frame, payload);
+            }
+        }
     }
 
     /// Reads on to the reply of this id.
@@ -289,23 +309,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
 
     /// The next frame's opcode and payload.
     pub(crate) async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let [first, second] = self.bytes().await?;
-        assert_eq!(first & 0x70, 0, "no extension was agreed on");
-        let length = match second {
-            127 => u64::from_be_bytes(self.bytes().await?),
-            126 => u16::from_be_bytes(self.bytes().await?).into(),
-            length => length.into(),
-        };
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.0.read_exact(&mut payload).await.ok()?;
-        Some((first & 0b1111, payload))
+        read_frame(&mut self.0).await
     }
+}
 
-    async fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        self.0.read_exact(&mut bytes).await.ok()?;
-        Some(bytes)
-    }
+/// Reads one frame of a server: its opcode and payload.
+pub(crate) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
+    let [first, second] = bytes(stream).await?;
+    assert_eq!(first & 0x70, 0, "no extension was agreed on");
+    let length = match second {
+        127 => u64::from_be_bytes(bytes(stream).await?),
+        126 => u16::from_be_bytes(bytes(stream).await?).into(),
+        length => length.into(),
+    };
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((first & 0b1111, payload))
+}
+
+async fn bytes<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).await.ok()?;
+    Some(bytes)
 }
 
 impl Answer {
