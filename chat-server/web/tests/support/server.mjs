@@ -13,13 +13,18 @@ export class Server {
   #folder = mkdtempSync(join(tmpdir(), "chat-web-"));
   #child = null;
   #log = "";
+  #flags;
   url = null;
+
+  constructor({ flags = ["--auth", "open"] } = {}) {
+    this.#flags = flags;
+  }
 
   /** Starts on a free port the first time, on the same one later. */
   async start() {
     const listen = this.url === null ? "127.0.0.1:0" : new URL(this.url).host;
     const database = `sqlite:${join(this.#folder, "chat.db")}`;
-    const flags = ["--listen", listen, "--database", database, "--auth", "open"];
+    const flags = ["--listen", listen, "--database", database, ...this.#flags];
     this.#child = spawn(binary(), flags, { stdio: ["ignore", "pipe", "pipe"] });
     this.#child.stderr.on("data", (data) => (this.#log += data));
     this.url = await this.#address(this.#child);
@@ -57,7 +62,7 @@ export class Server {
       child.once("error", reject);
       child.once("exit", (code) => fail(`ended with ${code}`));
       createInterface({ input: child.stdout }).on("line", (line) => {
-        const address = /^listening on (http:\/\/\S+)$/.exec(line)?.[1];
+        const address = /^listening on (https?:\/\/\S+)$/.exec(line)?.[1];
         if (!address) return;
         clearTimeout(timer);
         resolve(address);
