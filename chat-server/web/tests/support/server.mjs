@@ -25,7 +25,7 @@ export class Server {
     const listen = this.url === null ? "127.0.0.1:0" : new URL(this.url).host;
     const database = `sqlite:${join(this.#folder, "chat.db")}`;
     const flags = ["--listen", listen, "--database", database, ...this.#flags];
-    this.#child = spawn(binary(), flags, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = spawn(binary(), flags, { stdio: ["ignore", "pipe", "pipe"], env: environment() });
     this.#child.stderr.on("data", (data) => (this.#log += data));
     this.url = await this.#address(this.#child);
   }
@@ -75,4 +75,9 @@ function binary() {
   const path = process.env.CHAT_SERVER_BIN;
   if (!path) throw new Error("CHAT_SERVER_BIN names no server to test");
   return path;
+}
+
+/** Without variables that are the tests' own, or somebody's settings: the server takes each CHAT_… for one. */
+function environment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("CHAT_")));
 }
