@@ -16,7 +16,7 @@ let browser;
 let people = [];
 
 before(async () => {
-  server = new Server(["--auth", "jwt", "--jwt-secret", SECRET]);
+  server = new Server({ flags: ["--auth", "jwt", "--jwt-secret", SECRET] });
   await server.start();
   await createRoom();
   browser = await launch();

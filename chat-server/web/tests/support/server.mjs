@@ -17,7 +17,7 @@ export class Server {
   url = null;
 
   /** `flags` say who tells who is asking. */
-  constructor(flags = ["--auth", "open"]) {
+  constructor({ flags = ["--auth", "open"] } = {}) {
     this.#flags = flags;
   }
 
@@ -63,7 +63,7 @@ export class Server {
       child.once("error", reject);
       child.once("exit", (code) => fail(`ended with ${code}`));
       createInterface({ input: child.stdout }).on("line", (line) => {
-        const address = /^listening on (http:\/\/\S+)$/.exec(line)?.[1];
+        const address = /^listening on (https?:\/\/\S+)$/.exec(line)?.[1];
         if (!address) return;
         clearTimeout(timer);
         resolve(address);

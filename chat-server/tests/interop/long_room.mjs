@@ -1,0 +1,24 @@
+// A room with more in it than any client takes at once.
+
+import { Ws } from "./drivers/ws.mjs";
+import { Peer } from "./peer.mjs";
+import { Wire } from "./wire.mjs";
+
+export const LONG_ROOM_EVENTS = 10_000;
+
+/** Each twentieth is long. */
+export const longText = (seq) => `text ${seq} `.padEnd(seq % 20 === 0 ? 4096 : 100, ".");
+
+/** Fills a room of this name. */
+export async function fill(server, door, room) {
+  const wire = await Wire.open(new URL(server.url));
+  const writer = await new Peer(new Ws(), door, wire, "writer", { protocols: ["chat.v1.batch"] }).connect();
+  await writer.join(room);
+  for (let seq = 1; seq <= LONG_ROOM_EVENTS; seq += 1) {
+    await writer.command({ type: "send", room, text: longText(seq) });
+  }
+  await writer.reaches(room, LONG_ROOM_EVENTS);
+  await writer.socket.close();
+  await writer.end();
+  await wire.close();
+}
