@@ -118,7 +118,8 @@ pub(crate) struct Reader {
 /// The state of a room.
 #[derive(Debug)]
 pub(crate) struct Room {
-    visibility: Visibility,
+    /// Who may come in, and since which event that is known. `None` after a hole that is lost.
+    visibility: Option<(Visibility, Seq)>,
     first_seq: Seq,
     tail: Tail,
     /// The highest number known to be in the store: beyond the tail while a hole is being filled.
@@ -186,7 +187,7 @@ impl Room {
     fn new(view: &RoomView, limits: &Limits) -> Self {
         let record = &view.room;
         Self {
-            visibility: record.visibility,
+            visibility: Some((record.visibility, record.last_seq)),
             first_seq: record.first_seq,
             tail: Tail::new(record.last_seq, limits.tail_bytes),
             known: record.last_seq,
@@ -220,6 +221,7 @@ impl Room {
         let person =
             Person { user: user.clone(), member, as_of: view.room.last_seq, unsure: false, end: None, stir };
         self.people.insert(conn, person);
+        self.learn_visibility(view);
         self.handle_trimmed(view.room.first_seq);
         self.talk(|presence| presence.enter(now, user, view.read));
         Ok(self.entry())
@@ -227,7 +229,7 @@ impl Room {
 
     /// The rights of a connection that was unsure of them were read again, and found to allow it to stay.
     pub(crate) fn renew(&mut self, conn: ConnId, view: &RoomView) {
-        self.visibility = view.room.visibility;
+        self.learn_visibility(view);
         if let Some(person) = self.people.get_mut(&conn) {
             person.member = matches!(view.standing, Standing::Member(_));
             person.as_of = view.room.last_seq;
@@ -345,6 +347,7 @@ impl Room {
             self.tail.restart(page.first_seq.prev());
             self.deletion = page.first_seq.prev();
             self.barriers = Barriers { changes: VecDeque::new(), since: page.first_seq.prev() };
+            self.visibility = None;
             self.people.values_mut().for_each(|person| person.unsure = true);
             self.handle_trimmed(page.first_seq);
             self.stir_all();
@@ -443,13 +446,23 @@ impl Room {
         }
     }
 
+    /// Takes it from a view that was read after the last hole that is lost, where no event has told it since.
+    fn learn_visibility(&mut self, view: &RoomView) {
+        let as_of = view.room.last_seq;
+        if self.visibility.is_none() && as_of >= self.barriers.since {
+            self.visibility = Some((view.room.visibility, as_of));
+        }
+    }
+
     fn change_member(&mut self, now: Duration, seq: Seq, user: &UserId, change: MemberChange) {
-        let private = self.visibility == Visibility::Private;
+        // What was learned from a later view says nothing of this moment.
+        let known = self.visibility.filter(|(_, as_of)| *as_of < seq).map(|(visibility, _)| visibility);
         for person in self.people.values_mut().filter(|person| person.user == *user && person.as_of < seq) {
             person.member = matches!(change, MemberChange::Added(_) | MemberChange::Role(_));
-            match change {
-                MemberChange::Banned => person.end(now, seq, LeftReason::Banned, &mut self.presence),
-                MemberChange::Removed if private => {
+            match (change, known) {
+                (MemberChange::Banned, _) => person.end(now, seq, LeftReason::Banned, &mut self.presence),
+                (MemberChange::Removed, None) => person.unsure = true,
+                (MemberChange::Removed, Some(Visibility::Private)) if !person.unsure => {
                     person.end(now, seq, LeftReason::Removed, &mut self.presence);
                 }
                 _ => {}
@@ -458,9 +471,12 @@ impl Room {
     }
 
     fn change_visibility(&mut self, now: Duration, seq: Seq, visibility: Visibility) {
-        self.visibility = visibility;
+        if self.visibility.is_none_or(|(_, as_of)| as_of < seq) {
+            self.visibility = Some((visibility, seq));
+        }
         if visibility == Visibility::Private {
-            let outsider = |person: &&mut Person| !person.member && person.as_of < seq;
+            // Nobody knows what an unsure one is: its rights will be read again anyway.
+            let outsider = |person: &&mut Person| !person.member && !person.unsure && person.as_of < seq;
             for person in self.people.values_mut().filter(outsider) {
                 person.end(now, seq, LeftReason::Removed, &mut self.presence);
             }

@@ -1,3 +1,6 @@
 //! For tests of what stands between the engine and the network (feature `testing`).
 
-pub use crate::connection::writer::Writer;
+pub use crate::connection::{
+    echo::{Fidelity, serve_echo},
+    writer::Writer,
+};

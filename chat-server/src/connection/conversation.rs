@@ -3,12 +3,15 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use chat_core::ids::{ConnId, UserId};
+use chat_core::{
+    ids::{ConnId, UserId},
+    protocol::CloseCode,
+};
 use tokio::time::Instant;
 
 use super::Exit;
 
-/// The other side of a connection: text messages go in, runs of whole frames come out.
+/// The other side of a connection: messages go in, runs of whole frames come out.
 ///
 /// An `Err` ends the connection.
 pub(super) trait Conversation: Send + Unpin + 'static {
@@ -18,6 +21,12 @@ pub(super) trait Conversation: Send + Unpin + 'static {
 
     /// Takes one message.
     fn handle_text(&mut self, text: &str) -> Result<(), Exit>;
+
+    /// Takes one binary message. There is none in any protocol of ours.
+    fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Exit> {
+        let _ = bytes;
+        Err(Exit::Close(CloseCode::Unsupported))
+    }
 
     /// The next run of whole frames, unmasked and with their headers.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Exit>;

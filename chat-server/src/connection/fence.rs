@@ -43,6 +43,10 @@ impl<C: Conversation> Fence<C> {
         self.call(|conversation| conversation.handle_text(text))
     }
 
+    pub(super) fn handle_binary(&mut self, bytes: &[u8]) -> Result<(), Exit> {
+        self.call(|conversation| conversation.handle_binary(bytes))
+    }
+
     pub(super) fn handle_time(&mut self, now: Instant) -> Result<(), Exit> {
         self.call(|conversation| conversation.handle_time(now))
     }

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use chat_core::protocol::CloseCode;
 use futures_util::StreamExt;
 use tokio::{io::ReadBuf, time::Instant};
@@ -27,6 +28,13 @@ use crate::limits::{CONTROL_BYTES_MAX, FRAGMENTATION_MAX, READ_BYTES};
 
 /// What is read away at once.
 const DISCARD_BYTES: usize = 1024;
+
+/// A whole message.
+#[derive(Debug)]
+pub(super) enum Received {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+}
 
 /// The messages of one peer, read by tungstenite.
 #[derive(Debug)]
@@ -70,32 +78,32 @@ impl<S: Transport> Input<S> {
         self.unfinished_since
     }
 
-    /// The next text message; pings and pongs are dealt with on the way.
-    pub(super) fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Exit>> {
+    /// The next message; pings and pongs are dealt with on the way.
+    pub(super) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Exit>> {
         loop {
             let message = match ready!(self.poll_message(cx)) {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Poll::Ready(Err(self.exit_after(&error))),
                 None => return Poll::Ready(Err(Exit::Gone)),
             };
-            match message {
-                Message::Text(text) => {
-                    self.unfinished_since = None;
-                    return Poll::Ready(Ok(text));
-                }
+            let received = match message {
+                Message::Text(text) => Received::Text(text),
+                Message::Binary(bytes) => Received::Binary(bytes),
                 Message::Ping(_) | Message::Pong(_) => {
                     if !self.control_pace.allows() {
                         return Poll::Ready(Err(Exit::Close(CloseCode::Policy)));
                     }
+                    continue;
                 }
                 Message::Close(frame) => {
                     self.deaf = true;
                     return Poll::Ready(Err(Exit::Answer(frame)));
                 }
-                Message::Binary(_) | Message::Frame(_) => {
-                    return Poll::Ready(Err(Exit::Close(CloseCode::Unsupported)));
-                }
-            }
+                // tungstenite reads none of these.
+                Message::Frame(_) => return Poll::Ready(Err(Exit::Close(CloseCode::Unsupported))),
+            };
+            self.unfinished_since = None;
+            return Poll::Ready(Ok(received));
         }
     }
 
@@ -134,7 +142,7 @@ impl<S: Transport> Input<S> {
         self.unfinished_since = None;
     }
 
-    /// Whether [`poll_text`](Self::poll_text) must be called again, as pongs now have room that had none.
+    /// Whether [`poll_received`](Self::poll_received) must be called again, as pongs now have room that had none.
     pub(super) fn is_owed_a_poll(&mut self) -> bool {
         let owed = self.gate().take_refused();
         self.dry &= !owed;

@@ -16,6 +16,8 @@
 
 mod conversation;
 mod doorkeeper;
+#[cfg(feature = "testing")]
+pub(crate) mod echo;
 mod fence;
 mod frames;
 mod gate;
@@ -41,7 +43,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use self::{
     conversation::Conversation,
     fence::Fence,
-    input::Input,
+    input::{Input, Received},
     output::Output,
     pace::{Alarm, PingTurn, Pings},
     transport::Transport,
@@ -220,8 +222,11 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
                 return Ok(());
             }
             *messages_left -= 1;
-            match self.input.poll_text(cx) {
-                Poll::Ready(text) => self.conversation.handle_text(&text?)?,
+            match self.input.poll_received(cx) {
+                Poll::Ready(received) => match received? {
+                    Received::Text(text) => self.conversation.handle_text(&text)?,
+                    Received::Binary(bytes) => self.conversation.handle_binary(&bytes)?,
+                },
                 Poll::Pending => {
                     if let Phase::Draining { arrivals_until } = &mut self.phase {
                         *arrivals_until = None;

@@ -61,7 +61,7 @@ impl Transport for TcpStream {
     fn is_shut_by_peer(&self) -> bool {
         // With bytes unread it is readable too, so this has an answer at once.
         let ready = self.ready(Interest::READABLE).now_or_never();
-        ready.and_then(Result::ok).is_some_and(|ready| ready.is_read_closed())
+        ready.and_then(Result::ok).is_some_and(tokio::io::Ready::is_read_closed)
     }
 
     fn reset_on_drop(&self) {

@@ -5,24 +5,18 @@ use axum::{
     http::{StatusCode, header::ALLOW},
     response::{IntoResponse, Response},
 };
-use chat_core::protocol::Codec;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{
     Connection, Settings,
+    conversation::Conversation,
     doorkeeper::Doorkeeper,
     handshake::{Handshake, upgrade_headers},
     transport::{self, Counted, Opaque, Transport},
 };
-use crate::{
-    Server,
-    admission::SocketPermit,
-    api::ApiError,
-    auth::{AuthError, Grant},
-    peer::scheme_of,
-};
+use crate::{Server, api::ApiError, auth::AuthError, peer::scheme_of};
 
 /// Serves `/ws`.
 pub(crate) async fn open(State(server): State<Server>, request: Request) -> Response {
@@ -65,7 +59,14 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let lifecycle = server.lifecycle().clone();
     lifecycle.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => start(&server, upgraded, grant, handshake.codec(), permit).await,
+            Ok(upgraded) => {
+                let settings = Settings {
+                    message_bytes_max: server.engine().limits().frame_bytes,
+                    lifecycle: server.lifecycle().clone(),
+                    permit,
+                };
+                start(upgraded, Doorkeeper::new(server, handshake.codec(), grant), settings).await;
+            }
             Err(error) => tracing::debug!(%error, "a connection was lost before its upgrade"),
         }
     });
@@ -73,36 +74,23 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
 }
 
 /// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
-async fn start(
-    server: &Server,
-    upgraded: Upgraded,
-    grant: Option<Grant>,
-    codec: Codec,
-    permit: SocketPermit,
-) {
-    let doorkeeper = Doorkeeper::new(server.clone(), codec, grant);
+pub(super) async fn start(upgraded: Upgraded, conversation: impl Conversation, settings: Settings) {
     let upgraded = match transport::take::<TcpStream>(upgraded) {
-        Ok((stream, part)) => return start_over(server, stream, part, doorkeeper, permit).await,
+        Ok((stream, part)) => return start_over(stream, part, conversation, settings).await,
         Err(upgraded) => upgraded,
     };
     match transport::take::<TlsStream<Counted<TcpStream>>>(upgraded) {
-        Ok((stream, part)) => start_over(server, stream, part, doorkeeper, permit).await,
-        Err(upgraded) => start_over(server, Opaque::new(upgraded), Vec::new(), doorkeeper, permit).await,
+        Ok((stream, part)) => start_over(stream, part, conversation, settings).await,
+        Err(upgraded) => start_over(Opaque::new(upgraded), Vec::new(), conversation, settings).await,
     }
 }
 
-async fn start_over<S: Transport>(
-    server: &Server,
+async fn start_over<S: Transport, C: Conversation>(
     stream: S,
     part: Vec<u8>,
-    doorkeeper: Doorkeeper,
-    permit: SocketPermit,
+    conversation: C,
+    settings: Settings,
 ) {
-    let settings = Settings {
-        message_bytes_max: server.engine().limits().frame_bytes,
-        lifecycle: server.lifecycle().clone(),
-        permit,
-    };
-    let connection = Connection::new(stream, part, doorkeeper, settings).await;
-    server.lifecycle().spawn(connection);
+    let lifecycle = settings.lifecycle.clone();
+    lifecycle.spawn(Connection::new(stream, part, conversation, settings).await);
 }

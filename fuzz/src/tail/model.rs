@@ -23,6 +23,8 @@ pub(super) struct Model {
     known: u64,
     is_filling: bool,
     is_closed: bool,
+    /// From which event on the room can know who may come in: past a hole that is lost, only somebody's rights tell.
+    visibility_since: u64,
     people: BTreeMap<u64, Person>,
 }
 
@@ -55,6 +57,7 @@ impl Model {
             known: last,
             is_filling: false,
             is_closed: false,
+            visibility_since: last,
             people: BTreeMap::new(),
         }
     }
@@ -74,7 +77,13 @@ impl Model {
             if event.seq.0 == self.live + 1 {
                 self.live += 1;
                 block.push(event.clone());
-                self.people.values_mut().for_each(|person| person.hear(event, timeline));
+                let since = self.visibility_since;
+                self.people.values_mut().for_each(|person| person.hear(event, timeline, since));
+                if matches!(&event.body, EventBody::Room(patch) if patch.visibility.is_some())
+                    && since == u64::MAX
+                {
+                    self.visibility_since = event.seq.0;
+                }
             }
         }
         if !block.is_empty() {
@@ -134,6 +143,7 @@ impl Model {
             self.live = self.start;
             self.blocks.clear();
             self.oldest = 0;
+            self.visibility_since = u64::MAX;
             self.people.values_mut().for_each(|person| person.is_unsure = true);
             self.owe_all();
         }
@@ -198,7 +208,14 @@ impl Model {
             is_listed: false,
         };
         self.people.insert(conn, person);
+        self.learn_visibility(as_of);
         Some(self.live)
+    }
+
+    const fn learn_visibility(&mut self, as_of: u64) {
+        if self.visibility_since == u64::MAX && as_of >= self.start {
+            self.visibility_since = as_of;
+        }
     }
 
     /// The user of a connection whose rights are not known.
@@ -210,6 +227,7 @@ impl Model {
     pub(super) fn renew(&mut self, conn: u64, as_of: u64) {
         let Some(user) = self.people.get(&conn).map(|person| person.user.clone()) else { return };
         let holds = self.holds(&user, as_of);
+        self.learn_visibility(as_of);
         if let Some(person) = self.people.get_mut(&conn) {
             person.as_of = as_of;
             person.is_unsure = !holds;
@@ -266,11 +284,22 @@ impl Model {
 
 impl Person {
     /// An event went live. The first after which the user may not read any more is the last that it sees.
-    fn hear(&mut self, event: &Event, timeline: &Timeline) {
-        let is_over = event.seq.0 > self.as_of && !timeline.may_read(self.user.as_str(), event.seq.0);
-        if is_over && !self.is_unsure && self.end.is_none() {
-            let is_ban = matches!(event.body, EventBody::Member { change: MemberChange::Banned, .. });
-            self.end = Some((event.seq, if is_ban { LeftReason::Banned } else { LeftReason::Removed }));
+    fn hear(&mut self, event: &Event, timeline: &Timeline, visibility_since: u64) {
+        if event.seq.0 <= self.as_of || self.end.is_some() {
+            return;
+        }
+        let change = match &event.body {
+            EventBody::Member { user, change } if *user == self.user => Some(change),
+            _ => None,
+        };
+        self.is_unsure |= change == Some(&MemberChange::Removed) && event.seq.0 <= visibility_since;
+        if timeline.may_read(self.user.as_str(), event.seq.0) {
+            return;
+        }
+        if change == Some(&MemberChange::Banned) {
+            self.end = Some((event.seq, LeftReason::Banned));
+        } else if !self.is_unsure {
+            self.end = Some((event.seq, LeftReason::Removed));
         }
     }
 }
