@@ -4,19 +4,20 @@ use std::{
     future::Future,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
+    num::NonZeroUsize,
     time::Duration,
 };
 
 use chat_core::{Engine, Limits, MissingRooms, store::StoreError};
-use chat_server::{JwtAuth, JwtKey, Metrics, MetricsError, OpenAuth, Server};
+use chat_server::{JwtAuth, JwtKey, Metrics, MetricsError, OpenAuth, Server, ServerBuilder, Tls};
 use chat_store::{OpenError, SqliteOptions, SqliteStore};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Auth, Database, Files, LogFormat, OrOff, Settings, one_line};
+use crate::config::{Auth, Database, Files, LogFormat, Settings, one_line};
 
 /// Rooms that joins may make in `open` mode. Past it a join of another finds nothing.
 const OPEN_ROOMS_MAX: u64 = 100_000;
@@ -64,37 +65,60 @@ async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
     };
     let metrics = Metrics::install()?;
     let store = open_store(settings).await?;
-    let mut limits = Limits::default();
-    limits.rooms_per_connection = settings.rooms_per_connection.get();
-    let mut engine = Engine::builder(store).limits(limits);
-    if settings.auth == Auth::Open {
-        engine = engine.missing_rooms(MissingRooms::Create { rooms_max: OPEN_ROOMS_MAX });
-    }
-    let engine = engine.build().await.map_err(StartError::Store)?;
+    let engine = engine(store, settings).await.map_err(StartError::Store)?;
     // The larger part of the end is for the connections, the rest for what the engine still has to write.
     let sockets_limit = settings.drain_timeout * 4 / 5;
-    let mut builder = Server::builder(engine.clone()).metrics(metrics).drain_limit(sockets_limit);
-    for origin in &settings.allowed_origin {
-        builder = builder.allow_origin(origin.clone());
+    let builder = Server::builder(engine.clone()).metrics(metrics).drain_limit(sockets_limit);
+    if let Some(tls) = files.tls.clone() {
+        // Without a certificate nobody asks for it, and SIGHUP ends the process as it always does.
+        let reloads = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        tokio::spawn(reload_at(reloads, tls));
     }
-    if let OrOff::On(limit) = settings.rate_of_user() {
-        builder = builder.rate_limit(limit);
-    }
-    builder = match (settings.auth, files.key) {
-        (Auth::Open, _) => builder.authenticator(OpenAuth),
-        (Auth::Jwt, Some(key)) => builder.authenticator(tokens(key, settings)),
-        // The rules of the settings let it not come to this. Nobody is believed then.
-        (Auth::Jwt, None) => builder,
-    };
-    let server = builder.build();
+    let server = furnish(builder, settings, files).build();
     let address = settings.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-    announce(&listener).map_err(|source| StartError::Listen { address, source })?;
+    announce(&listener, &server).map_err(|source| StartError::Listen { address, source })?;
     server.serve(listener, shutdown).await;
     settle(&engine, settings.drain_timeout.saturating_sub(sockets_limit)).await;
     tracing::info!("ended");
     Ok(())
+}
+
+async fn engine(store: SqliteStore, settings: &Settings) -> Result<Engine, StoreError> {
+    let mut limits = Limits::default();
+    limits.rooms_per_connection = settings.rooms_per_connection.get();
+    let engine = Engine::builder(store).limits(limits);
+    match settings.auth {
+        Auth::Open => engine.missing_rooms(MissingRooms::Create { rooms_max: OPEN_ROOMS_MAX }),
+        Auth::Jwt => engine,
+    }
+    .build()
+    .await
+}
+
+/// Gives a server what the settings say.
+fn furnish(builder: ServerBuilder, settings: &Settings, files: Files) -> ServerBuilder {
+    let proxies = settings.trusted_proxy.iter().map(|proxy| proxy.0).collect();
+    let mut builder = builder
+        .trust_proxies(proxies)
+        .connections_max(settings.connections().get())
+        .connections_per_address(settings.connections_of_address().limit().map(NonZeroUsize::get));
+    for origin in &settings.allowed_origin {
+        builder = builder.allow_origin(origin.clone());
+    }
+    if let Some(limit) = settings.rate_of_user().limit() {
+        builder = builder.rate_limit(limit);
+    }
+    if let Some(tls) = files.tls {
+        builder = builder.tls(tls);
+    }
+    match (settings.auth, files.key) {
+        (Auth::Open, _) => builder.authenticator(OpenAuth),
+        (Auth::Jwt, Some(key)) => builder.authenticator(tokens(key, settings)),
+        // The rules of the settings let it not come to this. Nobody is believed then.
+        (Auth::Jwt, None) => builder,
+    }
 }
 
 /// Believes the tokens of this key.
@@ -117,10 +141,11 @@ async fn settle(engine: &Engine, limit: Duration) {
 }
 
 /// Tells whoever started the server where it is.
-fn announce(listener: &TcpListener) -> io::Result<()> {
+fn announce(listener: &TcpListener, server: &Server) -> io::Result<()> {
     let address = listener.local_addr()?;
+    let scheme = if server.speaks_tls() { "https" } else { "http" };
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "listening on http://{address}")?;
+    writeln!(stdout, "listening on {scheme}://{address}")?;
     stdout.flush()?;
     tracing::info!(%address, "listening");
     Ok(())
@@ -145,6 +170,15 @@ pub(crate) fn end_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Reads the certificate again at each signal.
+async fn reload_at(mut reloads: Signal, tls: Tls) {
+    while reloads.recv().await.is_some() {
+        let tls = tls.clone();
+        // It logs by itself what came of it.
+        let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+    }
 }
 
 /// Each connection is a descriptor, and the soft limit is often 1,024.

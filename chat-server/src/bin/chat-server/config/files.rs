@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use chat_server::JwtKey;
+use chat_server::{JwtKey, Tls};
 
 use super::{Given, Mistake, Settings};
 
@@ -15,6 +15,8 @@ use super::{Given, Mistake, Settings};
 pub(crate) struct Files {
     /// The key of tokens.
     pub(crate) key: Option<JwtKey>,
+    /// The certificate that is served.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Files {
@@ -32,7 +34,13 @@ impl Files {
         } else {
             settings.jwt_secret.clone()
         };
-        Ok(Self { key })
+        let tls = if let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
+            // The error says which of the two files it is.
+            Some(Tls::load(cert, key).map_err(|bad| Mistake::at(given.place("tls-cert"), bad))?)
+        } else {
+            None
+        };
+        Ok(Self { key, tls })
     }
 }
 

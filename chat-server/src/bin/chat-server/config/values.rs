@@ -167,6 +167,16 @@ pub(crate) enum OrOff<T> {
     On(T),
 }
 
+impl<T> OrOff<T> {
+    /// The limit, unless it is lifted.
+    pub(crate) fn limit(self) -> Option<T> {
+        match self {
+            Self::Off => None,
+            Self::On(limit) => Some(limit),
+        }
+    }
+}
+
 impl<T: fmt::Display> fmt::Display for OrOff<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,0 +1,157 @@
+//! What a running server makes of its settings.
+
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::tempdir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
+
+use crate::{
+    Running, program,
+    support::{Answer, Client, http},
+};
+
+/// Sends a request as it stands and reads all of the answer.
+async fn raw(running: &Running, request: &str) -> String {
+    let mut stream = TcpStream::connect(running.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_flag_beats_the_environment_and_metrics_are_shown() {
+    let mut command = program();
+    command.env("CHAT_LISTEN", "nowhere").env("CHAT_DATABASE", "sqlite::memory:").args([
+        "--listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+    ]);
+    let mut running = Running::of(command).await;
+    assert!(running.line.starts_with("listening on http://127.0.0.1:"), "{}", running.line);
+    let answer = raw(&running, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for name in ["process_resident_memory_bytes", "process_open_fds", "chat_messages_committed_total"] {
+        assert!(answer.contains(name), "{name}");
+    }
+    let proxied =
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n";
+    let answer = raw(&running, proxied).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    running.child.kill().await.unwrap();
+    assert_eq!(running.out.next_line().await.unwrap(), None, "one line only");
+}
+
+#[tokio::test]
+async fn limits_from_a_file_hold() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("chat.toml");
+    let settings = "listen = '127.0.0.1:0'\nrate-user = '1:2'\nrooms-per-connection = 1\nconnections-per-address = 4\n\
+                    allowed-origin = ['https://a.example']\n";
+    std::fs::write(&file, settings).unwrap();
+    let database = dir.path().join("chat.db");
+    let mut command = program();
+    command.env("CHAT_DATABASE", format!("sqlite:{}", database.display()));
+    command.args(["--config", file.to_str().unwrap(), "--log", "error"]);
+    let running = Running::of(command).await;
+
+    let mut ann = Client::connect(running.address(), "ann", None).await;
+    ann.join("a").await;
+    let second = ann.join("b").await;
+    assert_eq!(second["code"], "forbidden", "one room is allowed: {second}");
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        codes.push(ann.call(json!({ "type": "send", "room": "a", "text": "hi" })).await["code"].clone());
+    }
+    assert_eq!(codes, [json!(null), json!(null), json!("rate_limited")]);
+
+    let request = |origin: &str| {
+        format!(
+            "GET /api/v1/me?user=ben HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+        )
+    };
+    assert!(raw(&running, &request("https://a.example")).await.starts_with("HTTP/1.1 200"));
+    assert!(raw(&running, &request("https://b.example")).await.starts_with("HTTP/1.1 403"));
+
+    // Connections that are over may count for a moment longer: four is the most that there can be, not the least.
+    let mut held = Vec::new();
+    let status = loop {
+        let mut stream = TcpStream::connect(running.address()).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        match Answer::read(&mut stream).await.status {
+            200 => held.push(stream),
+            status => break status,
+        }
+        assert!(held.len() < 4, "with ann's there are at most four");
+    };
+    assert_eq!(status, 429);
+    drop((ann, held));
+    assert!(running.end().await.success());
+}
+
+/// `{"alg":"HS256"}` and `{"sub":"ann","exp":4102444800}`, which is the year 2100, signed with the secret of the test.
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.\
+                     eyJzdWIiOiJhbm4iLCJleHAiOjQxMDI0NDQ4MDB9.\
+                     ArYAibI1dlEDn27QomKqp1zyziq6-wQFXqVftb2VgKM";
+
+#[tokio::test]
+async fn tokens_are_asked_for_in_jwt_mode() {
+    let dir = tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let arguments = ["--auth", "jwt", "--jwt-secret-file", secret.to_str().unwrap()];
+    let running = Running::start(&dir.path().join("chat.db"), &arguments).await;
+    let answer = http(running.address(), "GET", "/api/v1/me?user=ann", None).await;
+    assert_eq!(answer.status, 401, "nobody is believed by a parameter");
+    let request = format!(
+        "GET /api/v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = raw(&running, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ann\""), "{answer}");
+    assert!(running.end().await.success());
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_speaks_tls_and_a_hangup_reads_it_again() {
+    let dir = tempdir().unwrap();
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rsa");
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::copy(keys.join("cert.pem"), &cert).unwrap();
+    std::fs::copy(keys.join("key.pem"), &key).unwrap();
+    let arguments =
+        ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap(), "--log", "info"];
+    let mut command = program();
+    command.args(["--database", "sqlite::memory:", "--listen", "127.0.0.1:0"]).args(arguments);
+    let mut running = Running::of(command).await;
+    assert!(running.line.starts_with("listening on https://127.0.0.1:"), "{}", running.line);
+    let mut stream = TcpStream::connect(running.address()).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP/"), "plain text gets no answer in plain text");
+    let mut log = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    for (content, told) in
+        [(None, "certificates loaded again"), (Some("no certificate"), "remain as they were")]
+    {
+        if let Some(content) = content {
+            std::fs::write(&cert, content).unwrap();
+        }
+        running.signal("HUP").await;
+        let line = async {
+            loop {
+                let line = log.next_line().await.unwrap().expect("it goes on");
+                if line.contains("certificates") {
+                    return line;
+                }
+            }
+        };
+        let line = tokio::time::timeout(crate::DEADLINE, line).await.expect("it says what came of it");
+        assert!(line.contains(told), "{line}");
+    }
+    assert!(running.end().await.success());
+}
