@@ -7,7 +7,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use chat_core::protocol::ErrorCode;
 use futures_util::FutureExt;
+use metrics::counter;
 
 use crate::api::ApiError;
 
@@ -20,6 +22,7 @@ pub(crate) async fn catch(request: Request, next: Next) -> Response {
         Ok(answer) => answer,
         Err(_panic) => {
             tracing::error!(%method, path, "a handler panicked");
+            counter!("chat_errors_total", "code" => ErrorCode::Internal.as_str()).increment(1);
             ApiError::internal().into_response()
         }
     }

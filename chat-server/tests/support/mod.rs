@@ -241,11 +241,14 @@ impl RawClient {
         Self::over(TcpStream::connect(address).await.unwrap(), address, user).await
     }
 
-    pub(crate) async fn over(mut stream: TcpStream, address: SocketAddr, user: &str) -> Self {
-        stream.write_all(upgrade_request(address, user).as_bytes()).await.unwrap();
-        let answer = Answer::read_head_only(&mut stream).await;
-        assert_eq!(answer.status, 101, "{}", answer.head);
-        Self(stream)
+    pub(crate) async fn over(stream: TcpStream, address: SocketAddr, user: &str) -> Self {
+        Self::opened(stream, &upgrade_request(address, user)).await.expect("it is opened")
+    }
+
+    /// Sends a request of its own; `None` where it is not upgraded.
+    pub(crate) async fn opened(mut stream: TcpStream, request: &str) -> Option<Self> {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        (Answer::read_head_only(&mut stream).await.status == 101).then_some(Self(stream))
     }
 }
 

@@ -54,7 +54,8 @@ impl Home {
             command.env_remove(name);
         }
         let mut child = command
-            .args(["--listen", "127.0.0.1:0", "--auth", "open", "--database", &database])
+            .args(["--listen", "127.0.0.1:0", "--database", &database])
+            .args(if arguments.contains(&"--auth") { &[][..] } else { &["--auth", "open"] })
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
