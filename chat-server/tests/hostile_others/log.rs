@@ -129,20 +129,50 @@ async fn send_frames(mut peer: RawClient) {
     assert_eq!(peer.ended().await, Some(4000));
 }
 
+/// What is wrong with a line of the log, if anything is.
+fn fault_of(line: &str, format: &str) -> Option<&'static str> {
+    let is_raw = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}');
+    let is_line = match format {
+        "json" => serde_json::from_str::<Value>(line).is_ok_and(|line| line["timestamp"].is_string()),
+        _ => line.starts_with("20") && line.get(10..11) == Some("T") && !line.contains("Z ERROR forged"),
+    };
+    match () {
+        () if line.contains(is_raw) => Some("a control character"),
+        () if line.contains(PRIVATE) => Some("something private"),
+        () if line.contains("panicked") => Some("a bug"),
+        () if !is_line => Some("no line of the server"),
+        () => None,
+    }
+}
+
 /// Each line is one that the server wrote, and shows nothing that it was shown.
-fn is_clean(log: &str, format: &str) {
-    let is_raw = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}');
-    for line in log.lines() {
-        assert!(!line.contains(is_raw), "{format}: {line:?}");
-        assert!(!line.contains(PRIVATE), "{format}: {line}");
-        assert!(!line.contains("panicked"), "{format}: {line}");
-        let is_line = match format {
-            "json" => serde_json::from_str::<Value>(line).is_ok_and(|line| line["timestamp"].is_string()),
-            _ => line.starts_with("20") && line.get(10..11) == Some("T") && !line.contains("Z ERROR forged"),
-        };
-        assert!(is_line, "{format}: {line:?}");
+fn assert_clean(log: &str, format: &str) {
+    for line in log.split_terminator('\n') {
+        assert_eq!(fault_of(line, format), None, "{format}: {line:?}");
     }
     assert!(log.lines().count() > 20, "{format}: it logs at all: {log}");
+}
+
+#[test]
+fn a_bad_line_is_seen() {
+    let good = "2026-01-01T00:00:00.000000Z DEBUG chat_server::listen: an HTTP connection broke";
+    assert_eq!(fault_of(good, "text"), None);
+    assert_eq!(fault_of(r#"{"timestamp":"2026-01-01T00:00:00Z","level":"DEBUG"}"#, "json"), None);
+    for (tail, fault) in [
+        ("\u{1b}[31m", "a control character"),
+        ("\r", "a control character"),
+        ("\u{9b}2J", "a control character"),
+        ("\u{202e}", "a control character"),
+        (PRIVATE, "something private"),
+        (" panicked at", "a bug"),
+    ] {
+        assert_eq!(fault_of(&format!("{good}{tail}"), "text"), Some(fault));
+    }
+    let forged =
+        FORGED.split('\n').next_back().unwrap().replace(|c: char| c.is_control() || c == '\u{202e}', "");
+    for format in ["text", "json"] {
+        assert_eq!(fault_of(forged.trim_start_matches("[31m"), format), Some("no line of the server"));
+    }
 }
 
 #[tokio::test]
@@ -156,7 +186,7 @@ async fn what_is_logged_holds_no_control_character_and_no_secret() {
         send_frames(peer).await;
         program.terminate().await;
         assert_eq!(program.ended().await, Some(0));
-        is_clean(&home.log(), format);
+        assert_clean(&home.log(), format);
     }
 }
 
@@ -206,7 +236,7 @@ async fn no_token_is_logged() {
     program.terminate().await;
     assert_eq!(program.ended().await, Some(0));
     let log = home.log();
-    is_clean(&log, "text");
+    assert_clean(&log, "text");
     for secret in [secret, &good, good.split('.').next_back().unwrap()] {
         assert!(!log.contains(secret), "{log}");
     }
