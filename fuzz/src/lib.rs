@@ -11,10 +11,11 @@ mod fields;
 mod frame;
 mod session;
 mod tail;
+mod token;
 mod user;
 mod writer;
 
-pub use self::{codec::codec, decode::decode, session::session, tail::tail, writer::writer};
+pub use self::{codec::codec, decode::decode, session::session, tail::tail, token::token, writer::writer};
 
 /// Runs a body over the files that the program was given: an input that libFuzzer has found, in a debugger for example.
 ///

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chat_fuzz::{codec, decode, session, tail, writer};
+use chat_fuzz::{codec, decode, session, tail, token, writer};
 
 /// Every file of a folder of this repository, in the order of their names.
 fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -44,6 +44,11 @@ fn the_corpus_of_session_passes() {
 #[test]
 fn the_corpus_of_tail_passes() {
     replay("tail", tail);
+}
+
+#[test]
+fn the_corpus_of_token_passes() {
+    replay("token", token);
 }
 
 #[test]
