@@ -2,5 +2,6 @@
 
 pub use crate::connection::{
     echo::{Fidelity, serve_echo},
+    reader::{Ending, Heard, Sent, read_all},
     writer::Writer,
 };

@@ -9,12 +9,16 @@ mod codec;
 mod decode;
 mod fields;
 mod frame;
+mod reader;
 mod session;
 mod tail;
+mod token;
 mod user;
 mod writer;
 
-pub use self::{codec::codec, decode::decode, session::session, tail::tail, writer::writer};
+pub use self::{
+    codec::codec, decode::decode, reader::reader, session::session, tail::tail, token::token, writer::writer,
+};
 
 /// Runs a body over the files that the program was given: an input that libFuzzer has found, in a debugger for example.
 ///

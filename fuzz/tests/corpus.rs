@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chat_fuzz::{codec, decode, session, tail, writer};
+use chat_fuzz::{codec, decode, reader, session, tail, token, writer};
 
 /// Every file of a folder of this repository, in the order of their names.
 fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -42,8 +42,25 @@ fn the_corpus_of_session_passes() {
 }
 
 #[test]
+fn the_corpus_of_reader_passes() {
+    replay("reader", reader);
+    // And cut off, wherever that is, in pieces of any size.
+    for (path, data) in files("corpus/reader") {
+        println!("{}, in pieces", path.display());
+        let wire = data.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &data[end..]);
+        (1..=wire.len()).for_each(|end| reader(&[&[1][..], &wire[..end]].concat()));
+        (1..=255).filter(|size| *size != b'\n').for_each(|size| reader(&[&[size], wire].concat()));
+    }
+}
+
+#[test]
 fn the_corpus_of_tail_passes() {
     replay("tail", tail);
+}
+
+#[test]
+fn the_corpus_of_token_passes() {
+    replay("token", token);
 }
 
 #[test]

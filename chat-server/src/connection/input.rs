@@ -60,6 +60,8 @@ impl<S: Transport> Input<S> {
             .write_buffer_size(0)
             .max_write_buffer_size(CONTROL_BYTES_MAX);
         let gate = Gate::new(stream, &part, message_bytes_max.saturating_mul(FRAGMENTATION_MAX));
+        // Like every other read, the first counts for nothing where it has what tungstenite would let pass.
+        let part = if gate.fault().is_some() { Vec::new() } else { part };
         let socket = WebSocketStream::from_partially_read(gate, part, Role::Server, Some(config)).await;
         Self {
             socket,

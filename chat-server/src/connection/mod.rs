@@ -25,6 +25,8 @@ mod handshake;
 mod input;
 mod output;
 mod pace;
+#[cfg(feature = "testing")]
+pub(crate) mod reader;
 pub(crate) mod transport;
 pub(crate) mod upgrade;
 #[cfg(feature = "testing")]

@@ -1,0 +1,11 @@
+//! See [`chat_fuzz::token`]. Without libFuzzer it takes the inputs in the files that it is given.
+
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| chat_fuzz::token(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    chat_fuzz::replay(chat_fuzz::token)
+}
