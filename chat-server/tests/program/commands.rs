@@ -75,13 +75,19 @@ async fn what_check_config_tells_is_a_file_of_settings() {
 async fn check_config_reads_the_files_that_settings_name() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let path = |name: &str| tests.join(name).to_str().unwrap().to_owned();
-    let (cert, key) = (path("support/rsa/cert.pem"), path("support/rsa/key.pem"));
+    let (cert, key) = (path("keys/certificate.pem"), path("keys/rsa.pem"));
     ask(&["check-config", "--tls-cert", &cert, "--tls-key", &key]).await.done();
-    let line = ask(&["check-config", "--tls-cert", &key, "--tls-key", &key]).await.refused(2);
-    assert!(line.contains("--tls-cert") && line.contains("key.pem"), "{line}");
-    let line =
-        ask(&["check-config", "--tls-cert", &cert, "--tls-key", &path("keys/p256.pem")]).await.refused(2);
-    assert!(line.contains("p256.pem"), "{line}");
+    let none = path("keys/none.pem");
+    for (cert, key, setting, file) in [
+        (&key, &key, "--tls-cert:", "rsa.pem"),
+        (&cert, &cert, "--tls-key:", "certificate.pem"),
+        (&cert, &path("keys/p256.pem"), "--tls-key:", "p256.pem"),
+        (&none, &key, "--tls-cert:", "none.pem"),
+        (&cert, &none, "--tls-key:", "none.pem"),
+    ] {
+        let line = ask(&["check-config", "--tls-cert", cert, "--tls-key", key]).await.refused(2);
+        assert!(line.contains(setting) && line.contains(file), "{setting} {file}: {line}");
+    }
     for public in ["rsa", "p256", "ed25519"] {
         let public = path(&format!("keys/{public}.pub.pem"));
         ask(&["check-config", "--auth", "jwt", "--jwt-public-key", &public]).await.done();

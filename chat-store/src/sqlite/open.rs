@@ -199,6 +199,18 @@ pub(super) fn unmigrated_writer(path: &Path, options: &SqliteOptions) -> rusqlit
     Ok(conn)
 }
 
+/// A connection that has the database for itself, and reads the log with nothing but the log to go by. It waits for
+/// nobody.
+pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(Duration::ZERO)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Before anything is read: the shared memory, which may know too much, is then not even opened.
+    conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    Ok(conn)
+}
+
 /// Closes the last connection that writes: SQLite moves the log into the database and removes it.
 pub(super) fn close(conn: Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;

@@ -10,11 +10,12 @@
 //!   (a checkpoint that stops short of the log's end counts without an fsync), and would then throw away the log with
 //!   the only good copy.
 //!
-//! So: every connection is closed **without** the checkpoint that SQLite makes when the last one closes, which forgets
-//! the shared memory and its count; the database is opened anew; and all frames of the log are written into the database
-//! file once more and fsynced there (`wal_checkpoint(TRUNCATE)`). A page that is written again is dirty again, so that
-//! this fsync says the truth. If it fails too, all begins anew after a pause. Then the file is checked, and the rooms
-//! against their events, before anybody is answered.
+//! So: every connection is closed **without** the checkpoint that SQLite makes when the last one closes; the database is
+//! opened anew, by one connection that has it for itself and so needs no shared memory and knows no count; and all frames
+//! of the log are written into the database file once more and fsynced there (`wal_checkpoint(TRUNCATE)`). A page that is
+//! written again is dirty again, so that this fsync says the truth. If it fails too, or while another program (a backup,
+//! for example) has the database open, all begins anew after a pause. Then the file is checked, and the rooms against
+//! their events, before anybody is answered.
 //!
 //! The failed commit itself may turn out to have happened or not: its sender was told that nobody knows.
 
@@ -56,8 +57,8 @@ impl Unsound {
 
 /// Opens the writer's connection anew, with everything in the database file and on the disk.
 pub(super) fn reopen(shared: &Shared) -> Result<Connection, Unsound> {
+    settle(&open::alone(&shared.path)?)?;
     let conn = open::writer(&shared.path, &shared.options)?;
-    settle(&conn)?;
     quick_check(&conn)?.map_err(Unsound::Damaged)?;
     check_ends(&conn)?;
     Ok(conn)

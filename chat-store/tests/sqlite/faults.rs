@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use rusqlite::{Connection, OpenFlags};
 use tempfile::tempdir;
 
 use crate::{
@@ -78,6 +79,36 @@ async fn after_a_failed_fsync_of_a_checkpoint_the_whole_log_is_written_again() {
     assert!(said.done, "{trace}");
     let failed = trace.lines().position(|line| line.contains("INJECTED")).expect("a checkpoint was synced");
     assert!(trace.lines().skip(failed).any(|line| line.ends_with("= 0")), "{trace}");
+    assert_kept(&path, &said).await;
+}
+
+#[tokio::test]
+async fn while_another_program_has_the_database_a_failure_is_not_got_over() {
+    let (dir, trace) = (tempdir().unwrap(), tempdir().unwrap());
+    let (path, trace) = (dir.path().join("chat.db"), trace.path().join("trace"));
+    drop(open(&path).await);
+    // Its shared memory tells how much of the log is in the file already.
+    let other = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let rooms: i64 = other.query_row("SELECT count(*) FROM rooms", [], |row| row.get(0)).unwrap();
+    assert_eq!(rooms, 0);
+    let inject = "inject=fdatasync,fsync:error=EIO:when=30";
+    let strace = ["-y", "-o", trace.to_str().unwrap(), "-e", "trace=fdatasync,fsync,pwrite64", "-e", inject];
+    let mut sender = Sender::start(sender_under_strace(&path, 80, 200, &strace));
+    let acked = sender.listen_until(|said| said.unavailable > 0).acked.len();
+    assert_eq!(
+        sender.listen_until(|said| said.unavailable > 50).acked.len(),
+        acked,
+        "nothing is acknowledged"
+    );
+    drop(other);
+    let said = sender.finish();
+    assert!(said.done, "{said:?}");
+    let trace = fs::read_to_string(trace).unwrap();
+    let mut after = trace.lines().skip_while(|line| !line.contains("INJECTED")).skip(1);
+    assert!(
+        after.any(|line| line.contains("pwrite64") && line.contains("chat.db>")),
+        "the log is written out:\n{trace}"
+    );
     assert_kept(&path, &said).await;
 }
 

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use chat_core::protocol::EventBody;
+use chat_core::{protocol::EventBody, store::Store};
 use chat_store::{
     OpenError, SqliteStore,
     maintenance::{self, BackupError},
@@ -19,7 +19,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::{
     child::{Sender, sender},
-    support::{change, commit, keys, message, open, room, timeline},
+    support::{ann, change, commit, keys, message, open, room, timeline},
 };
 
 /// A directory with a closed database of two rooms.
@@ -83,9 +83,17 @@ async fn a_store_that_is_open_is_copied_and_goes_on() {
     let store = open(&path).await;
     let room = room(&store, "r").await;
     let last = commit(&store, message(room, "only in the log")).await;
+    let gone = crate::support::room(&store, "gone").await;
+    store.delete_room(gone, ann()).await.unwrap().unwrap();
     let copy = dir.path().join("copy.db");
     maintenance::backup(&path, &copy).await.unwrap();
     assert_eq!(commit(&store, message(room, "after")).await, last.next());
+    // A number that a deleted room had is not given again.
+    let numbers = |path: &Path| -> i64 {
+        let conn = Connection::open(path).unwrap();
+        conn.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'rooms'", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(numbers(&copy), numbers(&path));
     assert_eq!(timeline(&open(&copy).await, room).await.len() as u64, last.0);
 }
 

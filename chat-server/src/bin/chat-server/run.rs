@@ -14,6 +14,7 @@ use chat_store::{OpenError, SqliteOptions, SqliteStore};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -31,8 +32,10 @@ pub(crate) enum StartError {
     Open(#[source] OpenError),
     #[error("the store: {}", with_causes(.0))]
     Store(#[source] StoreError),
-    #[error("--listen: {address} cannot be listened on: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("{flag}: {address} cannot be listened on: {source}")]
+    Listen { flag: &'static str, address: SocketAddr, source: io::Error },
+    #[error("it cannot be said where it listens: {0}")]
+    Announce(#[source] io::Error),
     #[error("signals cannot be handled: {0}")]
     Signals(#[source] io::Error),
     #[error(transparent)]
@@ -75,11 +78,18 @@ async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
         tokio::spawn(reload_at(reloads, tls));
     }
     let server = furnish(builder, settings, files).build();
-    let address = settings.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-    announce(&listener, &server).map_err(|source| StartError::Listen { address, source })?;
+    let listener = listen("--listen", settings.listen).await?;
+    let mut metrics_task = JoinSet::new();
+    if let Some(address) = settings.metrics_listen {
+        let listener = listen("--metrics-listen", address).await?;
+        tracing::info!(address = %listener.local_addr().unwrap_or(address), "metrics are shown");
+        let server = server.clone();
+        // Figures are worth most while something ends: to the end of the drain, where this task is dropped.
+        metrics_task.spawn(async move { server.serve_metrics(listener, std::future::pending()).await });
+    }
+    announce(&listener, &server).map_err(StartError::Announce)?;
     server.serve(listener, shutdown).await;
+    drop(metrics_task);
     settle(&engine, settings.drain_timeout.saturating_sub(sockets_limit)).await;
     tracing::info!("ended");
     Ok(())
@@ -138,6 +148,10 @@ async fn settle(engine: &Engine, limit: Duration) {
     if tokio::time::timeout(limit * 3 / 4, engine.settle()).await.is_err() {
         tracing::warn!("the store did not take everything in time");
     }
+}
+
+async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { flag, address, source })
 }
 
 /// Tells whoever started the server where it is.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use chat_server::{JwtKey, Tls};
+use chat_server::{JwtKey, Tls, TlsError};
 
 use super::{Given, Mistake, Settings};
 
@@ -35,12 +35,20 @@ impl Files {
             settings.jwt_secret.clone()
         };
         let tls = if let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
-            // The error says which of the two files it is.
-            Some(Tls::load(cert, key).map_err(|bad| Mistake::at(given.place("tls-cert"), bad))?)
+            Some(Tls::load(cert, key).map_err(|bad| Mistake::at(given.place(of_which(&bad, key)), bad))?)
         } else {
             None
         };
         Ok(Self { key, tls })
+    }
+}
+
+/// The setting whose file is at fault.
+fn of_which(bad: &TlsError, key: &Path) -> &'static str {
+    match bad {
+        TlsError::NoKey(_) | TlsError::BadKey { .. } | TlsError::Mismatch { .. } => "tls-key",
+        TlsError::Unreadable { path, .. } | TlsError::TooLarge(path) if path == key => "tls-key",
+        _ => "tls-cert",
     }
 }
 
