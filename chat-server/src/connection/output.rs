@@ -73,6 +73,10 @@ impl Output {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let (stream, control) = gate.writer();
+        if self.stall.is_some() {
+            // What the stream took before goes first: else a ping that it takes on top would pass for a byte that moved.
+            ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+        }
         while self.run_sent_bytes < self.run.len() {
             let written = ready!(poll_write_some(stream, cx, &self.run[self.run_sent_bytes..]))?;
             self.run_sent_bytes += written;

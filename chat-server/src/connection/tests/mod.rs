@@ -1,5 +1,6 @@
 //! Connections in virtual time, over a pipe in memory.
 
+mod over_tls;
 mod sign_in;
 
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use chat_core::{Engine, Identity, MissingRooms, WireSession, protocol::Codec, store::MemoryStore};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -52,14 +53,18 @@ impl Harness {
     /// The same, of whoever has this grant; without one, of somebody who has yet to show a token.
     async fn connect_as(&self, grant: Option<Grant>, pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
         let (peer, stream) = duplex(pipe_bytes);
+        (peer, self.serve(grant, stream).await)
+    }
+
+    /// A connection over this stream.
+    async fn serve<S: Transport>(&self, grant: Option<Grant>, stream: S) -> JoinHandle<()> {
         let doorkeeper = Doorkeeper::new(self.server.clone(), Codec::Single, grant);
         let settings = Settings {
             message_bytes_max: 65_536,
             lifecycle: self.lifecycle().clone(),
             permit: SocketPermit::default(),
         };
-        let connection = Connection::new(stream, Vec::new(), doorkeeper, settings).await;
-        (peer, tokio::spawn(connection))
+        tokio::spawn(Connection::new(stream, Vec::new(), doorkeeper, settings).await)
     }
 
     async fn client(&self, user: &str) -> (WebSocketStream<DuplexStream>, JoinHandle<()>) {
@@ -69,7 +74,7 @@ impl Harness {
 }
 
 /// Reads on to the close frame: its code, and when it came.
-async fn closed(socket: &mut WebSocketStream<DuplexStream>) -> u16 {
+async fn closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> u16 {
     loop {
         if let Message::Close(frame) = socket.next().await.unwrap().unwrap() {
             return frame.unwrap().code.into();

@@ -1,0 +1,140 @@
+//! TLS takes bytes that it has not sent yet. What counts is what moves below it.
+
+use std::sync::Arc;
+
+use tokio::{
+    io::{ReadHalf, WriteHalf, copy, split},
+    sync::watch,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, crypto::ring},
+};
+
+use super::*;
+use crate::{connection::transport::Counted, limits::TLS_BUFFER_BYTES, tls::Tls};
+
+/// What the network holds of one direction.
+const PIPE_BYTES: usize = 256;
+
+/// How many bytes a second the network passes on to the peer.
+type BytesPerS = watch::Sender<usize>;
+
+/// The end of a connection, which begins when it has shaken hands.
+struct Far {
+    peer: TlsStream<DuplexStream>,
+    network: BytesPerS,
+    task: JoinHandle<()>,
+}
+
+async fn connect(harness: &Harness) -> Far {
+    let (tls, connector) = both_ends();
+    let (near, stream) = duplex(PIPE_BYTES);
+    let (far, peer) = duplex(PIPE_BYTES);
+    let ((from_server, mut to_server), (mut from_peer, to_peer)) = (split(near), split(far));
+    let network = watch::Sender::new(1 << 20);
+    tokio::spawn(pass_on(from_server, to_peer, network.subscribe()));
+    tokio::spawn(async move { copy(&mut from_peer, &mut to_server).await });
+    let connecting = connector.connect("localhost".try_into().unwrap(), peer);
+    let (peer, stream) = tokio::join!(connecting, tls.accept(Counted::new(stream)));
+    let task = harness.serve(Some(Identity::new("ann").unwrap().into()), stream.unwrap()).await;
+    Far { peer: peer.unwrap(), network, task }
+}
+
+/// A server's certificate, and a client that trusts it.
+fn both_ends() -> (Tls, TlsConnector) {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&cert, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Tls::load(&cert, &key).unwrap(), TlsConnector::from(Arc::new(config)))
+}
+
+/// The way to the peer.
+async fn pass_on(
+    mut from: ReadHalf<DuplexStream>,
+    mut to: WriteHalf<DuplexStream>,
+    mut bytes_per_s: watch::Receiver<usize>,
+) -> std::io::Result<()> {
+    loop {
+        let most = *bytes_per_s.borrow_and_update();
+        if most == 0 && bytes_per_s.changed().await.is_ok() {
+            continue;
+        }
+        let mut bytes = vec![0; most.min(PIPE_BYTES)];
+        let read = from.read(&mut bytes).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&bytes[..read]).await?;
+        if most < PIPE_BYTES {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// So slow that what TLS holds takes far longer than any reader may stall.
+const BYTES_PER_S: usize = 200;
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_and_steady_reader_is_not_closed_while_tls_drains() {
+    let harness = Harness::new().await;
+    let Far { peer, network, task } = connect(&harness).await;
+    let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+    network.send(BYTES_PER_S).unwrap();
+    socket.send(Message::text(r#"{"type":"join","room":"r"}"#)).await.unwrap();
+    let (mut writer, _) = harness.client("bob").await;
+    writer.send(Message::text(r#"{"type":"join","room":"r"}"#)).await.unwrap();
+    let texts = 3 * TLS_BUFFER_BYTES / 4000;
+    for _ in 0..texts {
+        let text = "x".repeat(4000);
+        writer.send(Message::text(format!(r#"{{"type":"send","room":"r","text":"{text}"}}"#))).await.unwrap();
+    }
+    let begun = Instant::now();
+    for _ in 0..texts {
+        while !socket.next().await.unwrap().unwrap().to_text().unwrap().contains("xxx") {}
+    }
+    let took = begun.elapsed();
+    assert!(took.as_secs() > 2 * TLS_BUFFER_BYTES as u64 / BYTES_PER_S as u64, "it was slow: {took:?}");
+    assert!(!task.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_to_whom_no_byte_moves_is_given_up_whatever_tls_still_takes() {
+    let harness = Harness::new().await;
+    let Far { mut peer, network, task } = connect(&harness).await;
+    network.send(0).unwrap();
+    let begun = Instant::now();
+    peer.write_all(&frame(0x81, r#"{"type":"join","room":"r","id":1}"#)).await.unwrap();
+    peer.flush().await.unwrap();
+    task.await.unwrap();
+    let took = begun.elapsed();
+    assert!(took > PING_PERIOD && took >= STALL_MAX + CLOSE_WAIT_MAX, "{took:?}");
+    assert!(took < STALL_MAX + 2 * CLOSE_WAIT_MAX, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_told_in_tls_too() {
+    let harness = Harness::new().await;
+    let Far { peer, network: _network, task } = connect(&harness).await;
+    let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+    let drain = harness.lifecycle().drain(Duration::from_secs(10));
+    let ((), code) = tokio::join!(drain, closed(&mut socket));
+    assert_eq!(code, 1001);
+    // rustls fails a read whose end was not told.
+    assert!(socket.next().await.is_none());
+    let mut peer = socket.into_inner();
+    let rest = peer.read_to_end(&mut Vec::new()).await.unwrap();
+    assert_eq!(rest, 0);
+    peer.shutdown().await.unwrap();
+    task.await.unwrap();
+}
