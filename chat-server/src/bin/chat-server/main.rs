@@ -49,7 +49,7 @@ fn work(asked: &Asked) -> Result<(), Failure> {
     match &asked.task {
         None => {
             let files = asked.check()?;
-            run::run(&asked.settings, files).map_err(|error| Failure::Undone(error.to_string()))
+            run::run(asked, files).map_err(|error| Failure::Undone(error.to_string()))
         }
         Some(Task::CheckConfig) => {
             asked.check()?;

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Auth, Database, Files, LogFormat, Settings, one_line};
+use crate::config::{Asked, Auth, Database, Files, LogFormat, Settings, one_line};
 
 /// Rooms that joins may make in `open` mode. Past it a join of another finds nothing.
 const OPEN_ROOMS_MAX: u64 = 100_000;
@@ -49,8 +49,12 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs a server until it is told to end.
-pub(crate) fn run(settings: &Settings, files: Files) -> Result<(), StartError> {
+pub(crate) fn run(asked: &Asked, files: Files) -> Result<(), StartError> {
+    let settings = &asked.settings;
     start_log(settings);
+    for variable in asked.given.strangers() {
+        tracing::warn!(?variable, "there is no such setting");
+    }
     raise_descriptor_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;

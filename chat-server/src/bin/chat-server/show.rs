@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{Asked, Definition, Secrecy, Settings};
+use crate::config::{Asked, Definition, Secrecy, Settings, one_line};
 
 /// Each setting that has a value, in the form of a settings file, with where it is from as a comment.
 pub(crate) fn effective(asked: &Asked) -> String {
@@ -19,6 +19,9 @@ pub(crate) fn effective(asked: &Asked) -> String {
             continue;
         };
         writeln!(lines, "{name} = {value} # {source}").expect("a String takes it");
+    }
+    for variable in asked.given.strangers() {
+        writeln!(lines, "# {}: there is no such setting", one_line(variable)).expect("a String takes it");
     }
     lines
 }

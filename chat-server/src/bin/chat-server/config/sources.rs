@@ -41,9 +41,14 @@ pub(crate) struct Entry {
     pub(crate) origin: Origin,
 }
 
-/// What was given from any source, by the names of the flags.
+/// What was given from any source.
 #[derive(Debug, Default)]
-pub(crate) struct Given(BTreeMap<String, Entry>);
+pub(crate) struct Given {
+    /// By the names of the flags.
+    entries: BTreeMap<String, Entry>,
+    /// Variables that begin as ours do and are no settings.
+    strangers: Vec<String>,
+}
 
 /// What a value may give away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,14 +145,14 @@ impl Given {
             given.add_flags(&definitions, level)?;
         }
         given.add_environment(&definitions, environment)?;
-        if let Some(entry) = given.0.get("config") {
+        if let Some(entry) = given.entries.get("config") {
             let path: Arc<Path> = Path::new(&entry.texts[0]).into();
             let bytes = files::read(&path, "config", &given)?;
             let text = str::from_utf8(&bytes).map_err(|_not_text| {
                 Mistake::at(given.place("config"), format_args!("{} is not UTF-8", path.display()))
             })?;
             for (name, entry) in file::read(text, &path, &definitions)? {
-                given.0.entry(name).or_insert(entry);
+                given.entries.entry(name).or_insert(entry);
             }
         }
         Ok(given)
@@ -163,7 +168,7 @@ impl Given {
             let texts = line.get_many::<OsString>(id).into_iter().flatten();
             let texts: Vec<String> = texts.map(|text| utf8(text, &place)).collect::<Result<_, _>>()?;
             let entry = Entry { texts: Vec::new(), origin: Origin::Flag };
-            let entry = self.0.entry(definition.name().to_owned()).or_insert(entry);
+            let entry = self.entries.entry(definition.name().to_owned()).or_insert(entry);
             entry.texts.extend(texts);
             if entry.texts.len() > 1 && !definition.is_list() {
                 return Err(Mistake::at(place, "it is given more than once"));
@@ -182,10 +187,8 @@ impl Given {
         let variables: BTreeSet<_> = environment.into_iter().filter(|(name, _)| ours(name)).collect();
         for (variable, value) in variables {
             let Some(definition) = definitions.iter().find(|known| known.variable() == variable) else {
-                if is_of_a_service(&variable.to_string_lossy(), &value.to_string_lossy()) {
-                    continue;
-                }
-                return Err(Mistake::at(variable.to_string_lossy(), "there is no such setting"));
+                self.strangers.push(no_misspelling(&variable.to_string_lossy(), definitions)?);
+                continue;
             };
             let text = utf8(&value, &definition.place(&Origin::Environment))?;
             let texts = if definition.is_list() {
@@ -194,7 +197,7 @@ impl Given {
                 vec![text]
             };
             let entry = Entry { texts, origin: Origin::Environment };
-            self.0.entry(definition.name().to_owned()).or_insert(entry);
+            self.entries.entry(definition.name().to_owned()).or_insert(entry);
         }
         Ok(())
     }
@@ -204,7 +207,7 @@ impl Given {
         let definitions = Definition::all();
         let mut arguments = Vec::new();
         for definition in &definitions {
-            let Some(entry) = self.0.get(definition.name()) else { continue };
+            let Some(entry) = self.entries.get(definition.name()) else { continue };
             for text in &entry.texts {
                 definition.read(text, &entry.origin)?;
                 arguments.push(definition.argument(text));
@@ -217,12 +220,17 @@ impl Given {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
-        self.0.get(name)
+        self.entries.get(name)
+    }
+
+    /// Variables that begin as ours do and are no settings.
+    pub(crate) fn strangers(&self) -> &[String] {
+        &self.strangers
     }
 
     /// How a setting is named where it was given.
     pub(crate) fn place(&self, name: &str) -> String {
-        let origin = self.0.get(name).map_or(&Origin::Flag, |entry| &entry.origin);
+        let origin = self.entries.get(name).map_or(&Origin::Flag, |entry| &entry.origin);
         let definition = Definition::all().into_iter().find(|definition| definition.name() == name);
         definition.map_or_else(|| name.to_owned(), |definition| definition.place(origin))
     }
@@ -232,28 +240,17 @@ fn utf8(text: &OsStr, place: &str) -> Result<String, Mistake> {
     text.to_str().map(str::to_owned).ok_or_else(|| Mistake::at(place, "it is not UTF-8"))
 }
 
-/// Whether Kubernetes sets this variable for a service whose name begins with `chat`
-/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
-fn is_of_a_service(variable: &str, value: &str) -> bool {
-    let is_url = || ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
-    if variable.ends_with("_SERVICE_HOST")
-        || variable.ends_with("_SERVICE_PORT")
-        || variable.contains("_SERVICE_PORT_")
-    {
-        return true;
-    }
-    let Some((_, port)) = variable.split_once("_PORT") else { return false };
-    let mut parts = port.split('_');
-    match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(""), None, ..) => is_url(),
-        (Some(""), Some(number), Some("TCP" | "UDP" | "SCTP"), part, None) => {
-            number.parse::<u16>().is_ok()
-                && match part {
-                    None => is_url(),
-                    Some(part) => ["PROTO", "PORT", "ADDR"].contains(&part),
-                }
-        }
-        _ => false,
+/// A variable that is no setting, and not meant to be one either: Kubernetes sets `CHAT_PORT` and others for a service of
+/// that name, and other programs may have variables of theirs. One that is a letter or two away from a setting is meant
+/// to be that.
+fn no_misspelling(variable: &str, definitions: &[Definition]) -> Result<String, Mistake> {
+    let near = definitions.iter().map(|known| known.variable().to_string_lossy()).find(|known| {
+        let slips_max = if known.len() > "CHAT_".len() + 5 { 2 } else { 1 };
+        strsim::damerau_levenshtein(known, &variable.to_ascii_uppercase()) <= slips_max
+    });
+    match near {
+        Some(known) => Err(Mistake::at(variable, format_args!("there is no such setting; {known} is one"))),
+        None => Ok(variable.to_owned()),
     }
 }
 
@@ -262,34 +259,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_of_services_are_told_from_settings_that_do_not_exist() {
-        for (variable, value) in [
-            ("CHAT_SERVICE_HOST", "10.0.0.1"),
-            ("CHAT_SERVICE_PORT", "8080"),
-            ("CHAT_SERVICE_PORT_HTTP", "8080"),
-            ("CHAT_PORT", "tcp://10.0.0.1:8080"),
-            ("CHAT_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
-            ("CHAT_PORT_8080_TCP_PROTO", "tcp"),
-            ("CHAT_PORT_8080_TCP_PORT", "8080"),
-            ("CHAT_PORT_53_UDP_ADDR", "10.0.0.1"),
-            ("CHAT_SERVER_SERVICE_HOST", "10.0.0.1"),
-            ("CHAT_SERVER_SERVICE_PORT", "8080"),
-            ("CHAT_SERVER_PORT", "tcp://10.0.0.1:8080"),
-            ("CHAT_SERVER_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    fn a_slip_in_the_name_of_a_variable_is_told_from_a_name_of_somebody_else() {
+        let definitions = Definition::all();
+        for slip in [
+            "CHAT_LISTN",
+            "CHAT_LSITEN",
+            "CHAT_listen",
+            "CHAT_JWT_SECERT",
+            "CHAT_JWT_SECRETS",
+            "CHAT_ALLOWED_ORIGIN",
+            "CHAT_DATABSE",
+            "CHAT_LOGS",
+            "CHAT_NAT",
         ] {
-            assert!(is_of_a_service(variable, value), "{variable}");
+            no_misspelling(slip, &definitions).expect_err(slip);
         }
-        for (variable, value) in [
-            ("CHAT_PORT", "8080"),
-            ("CHAT_SERVER_PORT", "8080"),
-            ("CHAT_PORT_8080", "x"),
-            ("CHAT_PORT_X_TCP_ADDR", "10.0.0.1"),
-            ("CHAT_PORT_8080_TCP", "8080"),
-            ("CHAT_PORT_8080_TCP_ADDR_X", "10.0.0.1"),
-            ("CHAT_HOST", "10.0.0.1"),
-            ("CHAT_PORTS", "tcp://10.0.0.1:8080"),
+        for other in [
+            "CHAT_SERVICE_HOST",
+            "CHAT_PORT",
+            "CHAT_PORT_8080_TCP_ADDR",
+            "CHAT_SERVER_SERVICE_PORT",
+            "CHAT_SERVER_BIN",
+            "CHAT_HOST",
+            "CHAT_NAME",
+            "CHAT_URL",
+            "CHAT_",
         ] {
-            assert!(!is_of_a_service(variable, value), "{variable}");
+            assert_eq!(no_misspelling(other, &definitions).as_deref(), Ok(other));
         }
     }
 }

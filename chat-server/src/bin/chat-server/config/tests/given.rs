@@ -81,13 +81,15 @@ fn a_bad_value_that_another_source_covers_does_no_harm() {
 }
 
 #[test]
-fn variables_that_kubernetes_sets_do_no_harm() {
+fn variables_of_others_do_no_harm_and_are_told() {
     let process = Process::new()
         .env("CHAT_PORT", "tcp://10.0.0.1:8080")
         .env("CHAT_SERVER_SERVICE_HOST", "10.0.0.1")
         .env("CHAT_SERVER_PORT_8080_TCP_ADDR", "10.0.0.1")
         .env("OTHER", "thing");
-    process.settings();
+    let asked = process.read().unwrap();
+    let strangers = ["CHAT_PORT", "CHAT_SERVER_PORT_8080_TCP_ADDR", "CHAT_SERVER_SERVICE_HOST"];
+    assert_eq!(asked.given.strangers(), strangers);
 }
 
 #[test]

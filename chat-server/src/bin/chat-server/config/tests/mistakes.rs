@@ -71,7 +71,6 @@ fn what_is_no_setting_is_told_with_its_source() {
         (Process::new().env("CHAT_LISTN", "x"), "CHAT_LISTN"),
         (Process::new().env("CHAT_JWT_SECERT", "hunter2"), "CHAT_JWT_SECERT"),
         (Process::new().env("CHAT_ALLOWED_ORIGIN", "https://a.example"), "CHAT_ALLOWED_ORIGIN:"),
-        (Process::new().env("CHAT_PORT", "8080"), "CHAT_PORT"),
         (Process::new().file("listen = '127.0.0.1:0'\nlistn = 'x'"), "chat.toml line 2: listn"),
         (Process::new().file("jwt_secret = 'hunter2'"), "chat.toml line 1: jwt_secret"),
         (Process::new().file("[server]\nlisten = 'x'"), "chat.toml line 1: server"),
