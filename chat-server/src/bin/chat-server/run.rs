@@ -1,10 +1,12 @@
 //! From settings to a server, and to its end.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     future::Future,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     num::NonZeroUsize,
+    panic::PanicHookInfo,
     time::Duration,
 };
 
@@ -215,4 +217,14 @@ pub(crate) fn start_log(settings: &Settings) {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// A bug goes where all else goes, in one line: the hook that Rust has writes past the log and its format.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(tracing::field::display);
+    let what = panic.payload_as_str();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(place, what, backtrace, "panicked");
 }
