@@ -37,6 +37,7 @@ mod rates;
 mod refusal;
 mod seldom;
 mod server;
+mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;

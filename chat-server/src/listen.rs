@@ -2,7 +2,12 @@
 
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::{Router, extract::ConnectInfo, http::header::STRICT_TRANSPORT_SECURITY, response::Response};
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::header::STRICT_TRANSPORT_SECURITY,
+    response::{IntoResponse, Response},
+};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -22,6 +27,7 @@ use crate::{
     peer::Proxies,
     refusal::Refusals,
     seldom::Seldom,
+    target,
     tls::Tls,
 };
 
@@ -159,7 +165,11 @@ where
 }
 
 async fn answer(mut app: Router, scheme: Scheme, request: Request<Incoming>) -> Result<Response, Infallible> {
-    let mut answer = app.call(request).await?;
+    let mut answer = match target::check(&request) {
+        Ok(()) => app.call(request).await?,
+        Err(refusal) => refusal.into_response(),
+    };
+    headers::add_security(answer.headers_mut());
     if scheme == Scheme::Https {
         answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, headers::ONLY_HTTPS);
     }
