@@ -11,11 +11,10 @@ use chat_core::{
     ids::RoomId,
     policy::{Denied, Policy},
 };
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use serde_json::json;
 use support::{Client, RawClient, TestServer, masked};
-use tokio::{io::AsyncWriteExt, net::TcpSocket, time::timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 /// The close code after these bytes.
 async fn close_code(server: &TestServer, bytes: &[u8]) -> Option<u16> {
@@ -57,52 +56,6 @@ async fn both_subprotocols_carry_the_same_events() {
         texts.extend(events.filter(|event| event["type"] == "message").map(|event| event["text"].clone()));
     }
     assert_eq!(texts, (0..50).map(|n| json!(n.to_string())).collect::<Vec<_>>());
-}
-
-/// A reader with a tiny window, and pings into the middle of everything: frames and pongs must not mix.
-#[tokio::test]
-async fn partial_writes_and_pongs_stay_whole() {
-    const MESSAGES: usize = 3000;
-    let server = TestServer::start().await;
-    let mut writer = server.connect("ann").await;
-    writer.join("r").await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let stream = socket.connect(server.address).await.unwrap();
-    let mut reader = Client::connect_over(stream, "bob", None).await;
-    reader.join("r").await;
-    let writing = tokio::spawn(async move {
-        for n in 0..MESSAGES {
-            let text = format!("{n} {}", "x".repeat(n % 700));
-            writer.command(json!({ "type": "send", "room": "r", "text": text })).await;
-            if n % 100 == 99 {
-                while writer.next().await["type"] != "ack" {}
-            }
-        }
-        while writer.socket.next().await.is_some() {}
-    });
-    let (mut pings, mut next) = (0, 0);
-    while next < MESSAGES {
-        if next >= pings * 30 && pings < 100 {
-            pings += 1;
-            reader.socket.send(Message::Ping(vec![b'p'; 100].into())).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        match reader.socket.next().await.unwrap().expect("the stream is whole") {
-            Message::Text(text) => {
-                let event: serde_json::Value = serde_json::from_str(&text).unwrap();
-                if event["type"] == "message" {
-                    let text = event["text"].as_str().unwrap();
-                    assert_eq!(text, format!("{next} {}", "x".repeat(next % 700)));
-                    next += 1;
-                }
-            }
-            Message::Pong(payload) => assert_eq!(payload.len(), 100),
-            other => panic!("{other:?}"),
-        }
-    }
-    drop(server);
-    writing.abort();
 }
 
 /// A policy with a bug.

@@ -175,3 +175,6 @@ async fn answer(mut app: Router, scheme: Scheme, request: Request<Incoming>) -> 
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests;
