@@ -237,8 +237,7 @@ impl Server {
 
     /// Serves `/metrics`, to whoever reaches this address, and `/healthz`, until `shutdown` is ready. It speaks no TLS.
     ///
-    /// Connections that are open then, and new ones after the server has begun to drain, end with the request that they
-    /// are at.
+    /// It goes on while the server drains, when figures are worth most. Its own end waits for requests under way.
     ///
     /// # Cancel safety
     /// Dropping it stops accepting; connections that are open go on.
@@ -248,10 +247,12 @@ impl Server {
             app: self.finish(routes),
             admission: Admission::up_to(METRICS_CONNECTIONS_MAX),
             proxies: Proxies::default(),
-            lifecycle: self.lifecycle().clone(),
+            lifecycle: Lifecycle::default(),
             tls: None,
         };
+        let own = door.lifecycle.clone();
         listen::accept(listener, door, shutdown).await;
+        own.drain(self.0.drain_limit).await;
     }
 
     /// Closes all sockets, within `limit`: every command that has arrived is answered first, and each is closed with

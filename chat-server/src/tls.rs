@@ -244,3 +244,50 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let read = file.take(TLS_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if read as u64 > TLS_FILE_BYTES_MAX { Err(TlsError::TooLarge(path.to_owned())) } else { Ok(bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn write(directory: &Path) -> [PathBuf; 2] {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| directory.join(name));
+        fs::write(&cert, pair.cert.pem()).unwrap();
+        fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        [cert, key]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_have_changed_are_taken_by_themselves_and_only_those() {
+        let directory = tempfile::tempdir().unwrap();
+        let [cert, key] = write(directory.path());
+        let tls = Tls::load(&cert, &key).unwrap();
+        let lifecycle = Lifecycle::default();
+        lifecycle.spawn(tls.clone().keep_fresh(lifecycle.clone()));
+        let in_service = || Arc::clone(&tls.0.in_service.read().unwrap());
+        let two_looks = || tokio::time::sleep(TLS_RELOAD_PERIOD * 2 + Duration::from_secs(1));
+
+        let first = in_service();
+        two_looks().await;
+        assert!(Arc::ptr_eq(&first, &in_service()), "nothing has changed");
+        write(directory.path());
+        two_looks().await;
+        let second = in_service();
+        assert!(!Arc::ptr_eq(&first, &second), "new files are taken");
+
+        fs::write(&key, "junk").unwrap();
+        two_looks().await;
+        assert!(Arc::ptr_eq(&second, &in_service()), "what cannot be used is not");
+        assert_eq!(*tls.0.tried.lock().unwrap(), Some(Files::read(&cert, &key).unwrap().fingerprint()));
+        fs::remove_file(&key).unwrap();
+        two_looks().await;
+        assert_eq!((Arc::ptr_eq(&second, &in_service()), *tls.0.tried.lock().unwrap()), (true, None));
+
+        write(directory.path());
+        two_looks().await;
+        assert!(!Arc::ptr_eq(&second, &in_service()), "and once they are good they are");
+        lifecycle.drain(Duration::from_secs(1)).await;
+    }
+}

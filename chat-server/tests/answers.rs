@@ -4,21 +4,15 @@
 
 mod support;
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
-
 use axum::http::request::Parts;
 use chat_core::{Identity, policy::AllowAll, rights::Role, store::BoxFuture};
 use chat_server::{AuthError, Authenticator, Grant, Metrics, OpenAuth};
-use support::{Answer, TestServer, dial_from, raw_http, upgrade_request};
+use support::{Answer, TestServer, dial_from, lines::Lines, raw_http, upgrade_request};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
-use tracing_subscriber::fmt::MakeWriter;
 
 /// A request on a connection that is closed after it.
 async fn get(server: &TestServer, path: &str, lines: &str) -> Answer {
@@ -109,41 +103,10 @@ impl Authenticator for Panics {
     }
 }
 
-/// Collects what this thread logs.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(buf);
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn of(&self, text: &str) -> Vec<String> {
-        let all = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-    }
-}
-
 #[tokio::test]
 async fn a_bug_in_a_handler_is_its_own_requests_trouble_only() {
     let lines = Lines::default();
-    let log = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
-    let _log = tracing::subscriber::set_default(log);
+    let _log = lines.collect();
     let server = TestServer::start_as(|builder| builder.authenticator(Panics)).await;
     let mut ann = server.connect("ann").await;
     ann.join("r").await;
@@ -165,8 +128,10 @@ async fn a_bug_in_a_handler_is_its_own_requests_trouble_only() {
     let ack = ann.call(serde_json::json!({ "type": "send", "room": "r", "text": "still here" })).await;
     assert_eq!(ack["type"], "ack");
     let logged = lines.of("a handler panicked");
-    assert_eq!(logged.len(), 2, "one line a bug: {logged:?}");
-    assert!(logged.iter().all(|line| line.contains("ERROR") && !line.contains("user=ann")), "{logged:?}");
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert!(logged.iter().all(|line| !line.contains("user=ann")), "{logged:?}");
+    let loud = [lines.of("ERROR"), lines.of("WARN")].concat();
+    assert!(loud.is_empty(), "the panic hook has said it: {loud:?}");
 }
 
 /// An authentication that knows one admin and one manager, and is out of order for a third.
@@ -192,7 +157,7 @@ impl Authenticator for Staff {
 async fn the_figures_are_for_the_machine_and_for_admins() {
     let builder = TestServer::builder(AllowAll).await.metrics(Metrics::install().unwrap());
     let proxies = vec!["127.0.0.2/32".parse().unwrap()];
-    let server = TestServer::serve(builder.authenticator(Staff).trust_proxies(proxies).build()).await;
+    let mut server = TestServer::serve(builder.authenticator(Staff).trust_proxies(proxies).build()).await;
     let figures = get(&server, "/metrics", "").await;
     assert_eq!(figures.status, 200);
     assert!(figures.body.contains("process_open_fds "), "{}", figures.body);
@@ -237,8 +202,11 @@ async fn the_figures_are_for_the_machine_and_for_admins() {
         assert_eq!(answer.status, status, "{path}");
         assert_secure(&answer, path);
     }
+    server.begin_drain();
+    server.ended().await;
+    let figures = raw_http(address, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(figures.status, 200, "also when the server has drained");
     shutdown.send(()).unwrap();
     serving.await.unwrap();
     TcpStream::connect(address).await.expect_err("nobody listens");
-    assert_eq!(get(&server, "/healthz", "").await.status, 200, "the server itself goes on");
 }

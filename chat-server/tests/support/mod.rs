@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod lines;
 pub(crate) mod over;
 pub(crate) mod program;
 pub(crate) mod tokens;
