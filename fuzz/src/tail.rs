@@ -214,9 +214,9 @@ fn check(sight: &Sight, expected: &Expected<'_>, (position, codec): (u64, Codec)
     assert_eq!(found, wanted, "after {position}");
     let wanted_frames = match codec {
         Codec::Single => wanted.len(),
-        Codec::Batch => expected.blocks.len(),
+        Codec::Batch => expected.arrays,
     };
-    assert_eq!(frames, wanted_frames, "a frame for each event, or for each block under batch");
+    assert_eq!(frames, wanted_frames, "a frame for each event, or for each array under batch");
     let events = || expected.blocks.iter().copied().flatten();
     assert_eq!(sight.position.0, events().last().map_or(position, |event| event.seq.0));
     let is_message = |body: &EventBody| matches!(body, EventBody::Message(_));

@@ -43,7 +43,9 @@ struct Person {
 pub(super) struct Expected<'a> {
     pub(super) source: Source,
     pub(super) end: Option<(Seq, LeftReason)>,
+    /// The events, by blocks, and how many frames they are under batch.
     pub(super) blocks: Vec<&'a [Event]>,
+    pub(super) arrays: usize,
 }
 
 impl Model {
@@ -247,7 +249,7 @@ impl Model {
 
     /// What is after `position`: whole blocks until `bytes` are reached.
     pub(super) fn read(&self, conn: u64, (position, replay): (u64, u64), bytes: usize) -> Expected<'_> {
-        let nothing = |source, end| Expected { source, end, blocks: Vec::new() };
+        let nothing = |source, end| Expected { source, end, blocks: Vec::new(), arrays: 0 };
         let Some(person) = self.people.get(&conn).filter(|_| !self.is_closed) else {
             return nothing(Source::Tail, Some((Seq::ZERO, LeftReason::Closed)));
         };
@@ -272,13 +274,19 @@ impl Model {
             gathered += weight_bytes(block);
             is_wanted
         });
-        let blocks = blocks.map(|block| {
+        let (mut found, mut arrays, mut is_open) = (Vec::new(), 0, false);
+        for block in blocks {
             let from = block.iter().take_while(|event| event.seq.0 <= position).count();
             let to = block.iter().take_while(|event| event.seq.0 <= last).count();
-            &block[from..to.max(from)]
-        });
-        let blocks = blocks.filter(|block| !block.is_empty()).collect();
-        Expected { source: Source::Tail, end: person.end, blocks }
+            if from < to {
+                // A whole block is an array that all share; parts of two that meet are one.
+                let is_part = to - from < block.len();
+                arrays += usize::from(!(is_part && is_open));
+                is_open = is_part;
+                found.push(&block[from..to]);
+            }
+        }
+        Expected { source: Source::Tail, end: person.end, blocks: found, arrays }
     }
 }
 
