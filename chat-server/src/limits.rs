@@ -50,7 +50,8 @@ pub const FRAGMENTATION_MAX: usize = 4;
 /// How long a message, or a frame of any kind, that has begun may take to end. Then: 1008.
 pub const MESSAGE_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long no byte may move to a reader for whom there is something. Then: 4008.
+/// How long no byte may move to a reader for whom there is something. Then: 4008, and for an answer over HTTP the end of
+/// the connection.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// The time between two looks at a peer from whom nothing is read, as its commands wait: whether it is still there. Not

@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use support::{
-    Answer, Client, RawClient, masked,
+    Answer, Client, RawClient,
+    lines::Lines,
+    masked,
     over::{Line, Over, OverServer},
     upgrade_request,
 };
@@ -29,6 +31,22 @@ async fn raw(server: &OverServer, user: &str) -> RawClient<Line> {
     line.flush().await.unwrap();
     assert_eq!(Answer::read_head_only(&mut line).await.status, 101);
     RawClient(line)
+}
+
+/// A stream that is not recognised works too, but without its socket's options, and with a buffer of hyper's more.
+#[tokio::test]
+async fn a_socket_gets_its_own_stream_back() {
+    for (over, stream) in [
+        (Over::Tcp, "stream=\"tokio::net::tcp::stream::TcpStream\""),
+        (Over::Tls, "stream=\"tokio_rustls::server::TlsStream<"),
+    ] {
+        let lines = Lines::default();
+        let _log = lines.collect();
+        let server = OverServer::start(over).await;
+        server.connect("ann").await.join("r").await;
+        let begun = lines.of("a socket begins");
+        assert!(begun.len() == 1 && begun[0].contains(stream), "{over:?}: {begun:?}");
+    }
 }
 
 /// A reader with a tiny window, and pings into the middle of everything: frames and pongs must not mix.

@@ -16,7 +16,7 @@ async fn each_flaw_of_a_request_has_its_status() {
     let address = server.address;
     let host = format!("Host: {address}\r\n");
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let cases: [(&str, String, String, u16); 14] = [
+    let cases: [(&str, String, String, u16); 19] = [
         ("no key", key.into(), String::new(), 400),
         ("two keys", key.into(), key.repeat(2), 400),
         ("a short key", key.into(), "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n".into(), 400),
@@ -33,6 +33,11 @@ async fn each_flaw_of_a_request_has_its_status() {
         ("no origin to speak of", host.clone(), format!("{host}Origin: null\r\n"), 403),
         ("version 8", "Version: 13".into(), "Version: 8".into(), 426),
         ("version 0", "Version: 13".into(), "Version: 0".into(), 426),
+        ("version 14", "Version: 13".into(), "Version: 14".into(), 426),
+        ("two versions", "Version: 13".into(), "Version: 13\r\nSec-WebSocket-Version: 8".into(), 426),
+        ("two hosts", host.clone(), host.repeat(2), 400),
+        ("another port", host.clone(), format!("{host}Origin: http://{}\r\n", address.ip()), 403),
+        ("a PUT", "GET /ws".into(), "PUT /ws".into(), 405),
         ("a POST", "GET /ws".into(), "POST /ws".into(), 405),
         ("nobody", "?user=ann".into(), String::new(), 401),
         (

@@ -16,7 +16,7 @@ use super::{
     handshake::{Handshake, upgrade_headers},
     transport::{self, Counted, Opaque, Transport},
 };
-use crate::{Server, api::ApiError, auth::AuthError, peer::scheme_of};
+use crate::{Server, api::ApiError, auth::AuthError, listen::Patient, peer::scheme_of};
 
 /// Serves `/ws`.
 pub(crate) async fn open(State(server): State<Server>, request: Request) -> Response {
@@ -75,11 +75,16 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
 
 /// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
 pub(super) async fn start(upgraded: Upgraded, conversation: impl Conversation, settings: Settings) {
-    let upgraded = match transport::take::<TcpStream>(upgraded) {
-        Ok((stream, part)) => return start_over(stream, part, conversation, settings).await,
+    // As this server's own listener has it, or as `axum::serve` does.
+    let upgraded = match transport::take::<Patient<TcpStream>>(upgraded) {
+        Ok((stream, part)) => return start_over(stream.into_inner(), part, conversation, settings).await,
         Err(upgraded) => upgraded,
     };
-    match transport::take::<TlsStream<Counted<TcpStream>>>(upgraded) {
+    let upgraded = match transport::take::<Patient<TlsStream<Counted<TcpStream>>>>(upgraded) {
+        Ok((stream, part)) => return start_over(stream.into_inner(), part, conversation, settings).await,
+        Err(upgraded) => upgraded,
+    };
+    match transport::take::<TcpStream>(upgraded) {
         Ok((stream, part)) => start_over(stream, part, conversation, settings).await,
         Err(upgraded) => start_over(Opaque::new(upgraded), Vec::new(), conversation, settings).await,
     }
@@ -91,6 +96,7 @@ async fn start_over<S: Transport, C: Conversation>(
     conversation: C,
     settings: Settings,
 ) {
+    tracing::trace!(stream = std::any::type_name::<S>(), "a socket begins");
     let lifecycle = settings.lifecycle.clone();
     lifecycle.spawn(Connection::new(stream, part, conversation, settings).await);
 }

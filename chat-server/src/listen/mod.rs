@@ -1,5 +1,7 @@
 //! Accepting connections and speaking HTTP on them.
 
+mod patient;
+
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use axum::{
@@ -17,6 +19,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
+pub(crate) use self::patient::Patient;
 use crate::{
     admission::{Admission, Full, Permit},
     connection::transport::Counted,
@@ -131,7 +134,7 @@ where
 
 /// Speaks HTTP on one connection until it ends or becomes a WebSocket; a drain lets the request under way end.
 ///
-/// hyper is given the bare stream: whatever wrapped it would hide it from the upgrade.
+/// hyper is given a type that the upgrade knows how to unwrap: any other would hide the stream from it.
 async fn speak<S>(stream: S, app: Router, arrival: Arrival, lifecycle: &Lifecycle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -149,7 +152,7 @@ where
         .header_read_timeout(HEAD_WAIT_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {

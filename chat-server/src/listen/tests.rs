@@ -10,15 +10,23 @@ use tokio::{
 };
 
 use super::*;
-use crate::{OpenAuth, Server, limits::BODY_WAIT_MAX};
+use crate::{
+    OpenAuth, Server,
+    limits::{BODY_WAIT_MAX, STALL_MAX},
+};
 
 /// A connection of its own, and its other end.
 async fn connect() -> (DuplexStream, JoinHandle<()>) {
+    connect_over(1 << 16).await
+}
+
+/// The same, over a pipe that holds so many bytes each way.
+async fn connect_over(pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
     let engine = Engine::builder(MemoryStore::new()).build().await.unwrap();
     let server = Server::builder(engine).authenticator(OpenAuth).build();
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     let permit = Arc::new(server.admission().connection(Some(peer.ip())).unwrap());
-    let (far, near) = duplex(1 << 16);
+    let (far, near) = duplex(pipe_bytes);
     let task = tokio::spawn(async move {
         speak(near, server.app(), Arrival { peer, scheme: Scheme::Http, permit }, server.lifecycle()).await;
     });
@@ -90,6 +98,26 @@ async fn a_body_that_never_comes_is_answered_408() {
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains(r#""error""#), "{answer}");
         assert_about(took, BODY_WAIT_MAX);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_the_answer_does_not_hold_the_connection() {
+    let begun = Instant::now();
+    let (mut far, task) = connect_over(64).await;
+    far.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    task.await.unwrap();
+    assert_about(begun.elapsed(), STALL_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_the_answer_slowly_gets_all_of_it() {
+    let (mut far, _task) = connect_over(64).await;
+    far.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while far.read_buf(&mut answer).await.unwrap() > 0 {
+        sleep(STALL_MAX / 2).await;
+    }
+    assert!(answer.ends_with(b"</html>\n"), "{}", String::from_utf8_lossy(&answer));
 }
 
 /// A certificate that nobody needs to trust.
