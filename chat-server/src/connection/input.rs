@@ -36,6 +36,16 @@ pub(super) enum Received {
     Binary(Bytes),
 }
 
+/// Whether tungstenite still looks for frames in what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FramesLeft {
+    Some,
+    /// The peer has sent its last.
+    NoneAfterClose,
+    /// tungstenite failed on what came.
+    NoneAfterFault,
+}
+
 /// The messages of one peer, read by tungstenite.
 #[derive(Debug)]
 pub(super) struct Input<S> {
@@ -45,8 +55,7 @@ pub(super) struct Input<S> {
     /// Since when a message, or a frame, has begun and not ended.
     unfinished_since: Option<Instant>,
     control_pace: Pace,
-    /// Whether tungstenite looks for no more frames: it failed on what came, or the peer has sent its last.
-    deaf: bool,
+    frames: FramesLeft,
 }
 
 impl<S: Transport> Input<S> {
@@ -68,7 +77,7 @@ impl<S: Transport> Input<S> {
             dry: false,
             unfinished_since: None,
             control_pace: Pace::of_control_frames(),
-            deaf: false,
+            frames: FramesLeft::Some,
         }
     }
 
@@ -98,7 +107,7 @@ impl<S: Transport> Input<S> {
                     continue;
                 }
                 Message::Close(frame) => {
-                    self.deaf = true;
+                    self.frames = FramesLeft::NoneAfterClose;
                     return Poll::Ready(Err(Exit::Answer(frame)));
                 }
                 // tungstenite reads none of these.
@@ -125,7 +134,7 @@ impl<S: Transport> Input<S> {
     }
 
     fn exit_after(&mut self, error: &Error) -> Exit {
-        self.deaf = true;
+        self.frames = FramesLeft::NoneAfterFault;
         match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Exit::Gone,
             Error::Protocol(_) => Exit::Close(CloseCode::Protocol),
@@ -151,14 +160,20 @@ impl<S: Transport> Input<S> {
         owed
     }
 
+    /// Whether the peer has sent its close frame, after which it may send nothing.
+    pub(super) fn has_close_frame(&self) -> bool {
+        self.frames == FramesLeft::NoneAfterClose
+    }
+
     /// Reads on, after the last message that counts; ready once the peer has shut its side too, or just gone.
     ///
     /// A socket that is closed with bytes unread resets the connection, and the peer may lose our close frame.
     pub(super) fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.deaf {
+        while self.frames == FramesLeft::Some {
             match ready!(self.socket.poll_next_unpin(cx)) {
                 None => return Poll::Ready(()),
-                Some(Ok(Message::Close(_)) | Err(_)) => self.deaf = true,
+                Some(Ok(Message::Close(_))) => self.frames = FramesLeft::NoneAfterClose,
+                Some(Err(_)) => self.frames = FramesLeft::NoneAfterFault,
                 Some(Ok(_)) => {}
             }
         }

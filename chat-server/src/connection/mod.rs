@@ -54,7 +54,8 @@ use crate::{
     admission::SocketPermit,
     lifecycle::{DrainSignal, Lifecycle},
     limits::{
-        ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, PAUSE_LOOK_PERIOD, STALL_MAX,
+        ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, FIN_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN,
+        PAUSE_LOOK_PERIOD, STALL_MAX,
     },
     metrics::OpenConnection,
 };
@@ -372,7 +373,14 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             }
             *step = ClosingStep::AwaitPeer;
         }
-        if *peer == Peer::Closed { Poll::Ready(()) } else { Poll::Pending }
+        if *peer == Peer::Closed {
+            return Poll::Ready(());
+        }
+        // All is said on both sides: only the peer's FIN is missing, and some never send it.
+        if self.input.has_close_frame() && self.alarm.no_later_than(Instant::now() + FIN_WAIT_MAX) {
+            return self.poll_closing(cx);
+        }
+        Poll::Pending
     }
 }
 

@@ -39,7 +39,7 @@ async fn a_mistake_in_the_environment_is_named_by_its_variable() {
         ("CHAT_AUTH", "none"),
         ("CHAT_DRAIN_TIMEOUT", "-1"),
         ("CHAT_DRAIN_TIMEOUT", ""),
-        ("CHAT_NO_SUCH_THING", "1"),
+        ("CHAT_LISTN", "1"),
         ("CHAT_JWT_SECRET", "hunter2"),
     ] {
         let mut command = program();

@@ -235,6 +235,20 @@ async fn a_peer_that_just_goes_frees_everything_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_has_said_its_last_and_keeps_its_socket_is_let_go_soon() {
+    let harness = Harness::new().await;
+    let (mut peer, task) = harness.connect("ann", 1 << 20).await;
+    peer.write_all(&frame(0x88, "\u{c}\u{1}")).await.unwrap();
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).await.unwrap();
+    assert!(bytes.ends_with(b"\x88\x02\x0c\x01"), "the same code back, and our FIN");
+    task.await.unwrap();
+    assert!((FIN_WAIT_MAX..CLOSE_WAIT_MAX).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_answers_what_has_arrived_and_says_so() {
     let harness = Harness::new().await;
     let (mut socket, task) = harness.client("ann").await;
