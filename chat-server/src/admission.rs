@@ -10,7 +10,7 @@ use axum::http::Extensions;
 use chat_core::protocol::{CommandError, ErrorCode};
 
 use crate::{
-    api::ApiError,
+    error::ApiError,
     limits::{ADDRESS_FULL_RETRY, SERVER_FULL_RETRY},
     peer::ClientAddress,
 };

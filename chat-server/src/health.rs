@@ -12,8 +12,8 @@ use chat_core::rights::Role;
 
 use crate::{
     Server,
-    api::ApiError,
     auth::AuthError,
+    error::ApiError,
     limits::READY_WAIT_MAX,
     peer::{ClientAddress, scheme_of},
 };

@@ -23,6 +23,7 @@ mod admission;
 mod api;
 mod auth;
 mod connection;
+mod error;
 mod headers;
 mod health;
 mod lifecycle;

@@ -5,7 +5,7 @@ use axum::http::{
     header::{HOST, ORIGIN},
 };
 
-use crate::api::ApiError;
+use crate::error::ApiError;
 
 /// An origin as a browser sends it (RFC 6454): scheme, host and port.
 ///

@@ -11,7 +11,7 @@ use chat_core::protocol::ErrorCode;
 use futures_util::FutureExt;
 use metrics::counter;
 
-use crate::api::ApiError;
+use crate::error::ApiError;
 
 /// Answers 500 for a handler that panics; its connection and all others go on. The panic hook has reported what and
 /// where, which is the one line that a bug needs.

@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 
-use crate::api::ApiError;
+use crate::error::ApiError;
 
 /// The parameters of one URL, in their order. Those that nobody asks for are ignored.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     admission::Full,
-    api::ApiError,
+    error::ApiError,
     headers,
     lifecycle::Lifecycle,
     limits::{REFUSAL_WAIT_MAX, REFUSALS_MAX},

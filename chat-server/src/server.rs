@@ -15,7 +15,9 @@ use crate::{
     admission::Admission,
     api,
     auth::{Authenticator, NobodyAuth},
-    connection, headers, health,
+    connection,
+    error::ApiError,
+    headers, health,
     lifecycle::Lifecycle,
     limits::{DRAIN_WAIT_DEFAULT, METRICS_CONNECTIONS_MAX, METRICS_UPKEEP_PERIOD},
     listen::{self, Door},
@@ -196,7 +198,7 @@ impl Server {
     /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info).
     pub fn app(&self) -> Router {
         let routes = self.routes().merge(health::routes()).merge(web::routes());
-        self.finish(routes.fallback(async || api::ApiError::not_found()))
+        self.finish(routes.fallback(async || ApiError::not_found()))
     }
 
     /// Puts around all routes what holds for each request and each answer, the outermost last.
@@ -242,7 +244,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping it stops accepting; connections that are open go on.
     pub async fn serve_metrics(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let routes = health::open_routes().fallback(async || api::ApiError::not_found());
+        let routes = health::open_routes().fallback(async || ApiError::not_found());
         let door = Door {
             app: self.finish(routes),
             admission: Admission::up_to(METRICS_CONNECTIONS_MAX),

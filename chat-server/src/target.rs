@@ -2,7 +2,7 @@
 
 use axum::http::{Method, Request, StatusCode, Version, header::HOST};
 
-use crate::api::ApiError;
+use crate::error::ApiError;
 
 /// Checks that a request is for this server, and says so only once: whoever stands in front of the server must not have
 /// read another host out of it.

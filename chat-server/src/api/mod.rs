@@ -1,6 +1,5 @@
 //! The HTTP API under `/api/v1`.
 
-mod error;
 mod extract;
 mod members;
 mod messages;
@@ -17,9 +16,8 @@ use axum::{
 use chat_core::{Identity, ids::UserId, rights::Role};
 use serde::Serialize;
 
-pub(crate) use self::error::ApiError;
 use self::extract::Caller;
-use crate::{Server, SignIn, auth::AuthError, limits::BODY_BYTES_MAX, peer::scheme_of};
+use crate::{Server, SignIn, auth::AuthError, error::ApiError, limits::BODY_BYTES_MAX, peer::scheme_of};
 
 /// All of the API, to be nested under its prefix.
 pub(crate) fn routes(server: &Server) -> Router<Server> {

@@ -6,14 +6,20 @@ mod token;
 use std::fmt;
 
 use axum::http::request::Parts;
-use chat_core::{Identity, ids::Timestamp, protocol::Token, rights::Role, store::BoxFuture};
+use chat_core::{
+    Identity,
+    ids::Timestamp,
+    protocol::{CommandError, ErrorCode, Token},
+    rights::Role,
+    store::BoxFuture,
+};
 use serde::Serialize;
 
 pub use self::{
     jwt::{InvalidKey, JwtAuth, JwtKey},
     token::token_of,
 };
-use crate::query::Query;
+use crate::{error::ApiError, query::Query};
 
 /// What a request or a token proves: who it is, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +53,22 @@ pub enum AuthError {
     /// It could not be found out just now. It gets 503.
     #[error("the authentication does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Missing => Self::unauthorized("say who you are first"),
+            AuthError::Refused => Self::unauthorized("what says who you are is not accepted"),
+            AuthError::NoOrigin => Self::forbidden("a cookie counts here only with an Origin"),
+            AuthError::Unavailable(source) => {
+                tracing::error!(error = ?source, "the authentication does not answer");
+                CommandError::new(ErrorCode::Unavailable, "the authentication does not answer")
+                    .retry_after_ms(1000)
+                    .into()
+            }
+        }
+    }
 }
 
 /// How a person at the web page says who they are, where the request of the page does not.

@@ -14,7 +14,7 @@ use axum::http::{
 use chat_core::protocol::Codec;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::api::ApiError;
+use crate::error::ApiError;
 
 /// The one version that there is.
 const VERSION: HeaderValue = HeaderValue::from_static("13");

@@ -16,7 +16,7 @@ use super::{
     handshake::{Handshake, upgrade_headers},
     transport::{self, Counted, Opaque, Transport},
 };
-use crate::{Server, api::ApiError, auth::AuthError, listen::Patient, peer::scheme_of};
+use crate::{Server, auth::AuthError, error::ApiError, listen::Patient, peer::scheme_of};
 
 /// Serves `/ws`.
 pub(crate) async fn open(State(server): State<Server>, request: Request) -> Response {

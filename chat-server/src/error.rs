@@ -1,4 +1,4 @@
-//! How the API fails.
+//! How a request fails.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,6 @@ use axum::{
 };
 use chat_core::protocol::{CommandError, ErrorCode};
 use serde_json::{Value, json};
-
-use crate::auth::AuthError;
 
 /// An answer that is no success: `{"error":{"code","message"}}` with its status. It never repeats what was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +43,11 @@ impl ApiError {
             ErrorCode::BadJson,
             "the body must be one JSON object, each field once",
         )
+    }
+
+    /// 401: nobody is known to ask.
+    pub(crate) fn unauthorized(message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
     }
 
     pub(crate) fn forbidden(message: &'static str) -> Self {
@@ -97,28 +100,6 @@ impl From<CommandError> for ApiError {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, code: error.code, message: error.message, retry_after_ms: error.retry_after_ms }
-    }
-}
-
-impl From<AuthError> for ApiError {
-    fn from(error: AuthError) -> Self {
-        match error {
-            AuthError::Missing => {
-                Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, "say who you are first")
-            }
-            AuthError::Refused => Self::new(
-                StatusCode::UNAUTHORIZED,
-                ErrorCode::Unauthorized,
-                "what says who you are is not accepted",
-            ),
-            AuthError::NoOrigin => Self::forbidden("a cookie counts here only with an Origin"),
-            AuthError::Unavailable(source) => {
-                tracing::error!(error = ?source, "the authentication does not answer");
-                CommandError::new(ErrorCode::Unavailable, "the authentication does not answer")
-                    .retry_after_ms(1000)
-                    .into()
-            }
-        }
     }
 }
 
