@@ -187,7 +187,7 @@ impl Plain {
         if frame.first & 0x70 != 0 || is_out_of_turn || !frame.is_masked || !frame.is_shortest {
             codes.insert(1002);
         }
-        let payload = if frame.opcode() == 0 { before + frame.length } else { frame.length };
+        let payload = if frame.opcode() == 0 { before.saturating_add(frame.length) } else { frame.length };
         if payload > MESSAGE_BYTES_MAX as u64 {
             codes.insert(1009);
         }
