@@ -237,6 +237,10 @@ impl Plain {
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);
                 let is_code = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+                if code == 1014 {
+                    // It was registered after the RFC, for gateways: tungstenite does not know it.
+                    self.may_end(1002);
+                }
                 match (is_code, std::str::from_utf8(reason)) {
                     (true, Ok(_)) => self.closed = Some(Ending::Answered(Some(code))),
                     (false, Ok(_)) => self.end(&[1002]),
