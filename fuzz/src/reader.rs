@@ -108,10 +108,6 @@ impl<'a> Frame<'a> {
     const fn is_last(&self) -> bool {
         self.first & 0x80 != 0
     }
-
-    const fn is_control(&self) -> bool {
-        self.first & 0x08 != 0
-    }
 }
 
 impl Plain {
@@ -128,6 +124,8 @@ impl Plain {
                 break;
             }
         }
+        // The bytes of a message are counted at the end of each read: what ends before that is let pass.
+        plain.is_over |= plain.is_overrun();
         if (plain.is_over || plain.closed.is_some()) && !wire.is_empty() {
             // The gate looks at a whole read, and so at what stands behind the end, which may look like anything.
             plain.codes.extend([1002, 1008]);
@@ -143,14 +141,20 @@ impl Plain {
     /// A header that is not whole may be refused, or read on.
     fn look_at_start(&mut self, wire: &[u8]) {
         self.may_end(1002);
-        if self.wire_bytes + wire.len() > FRAGMENTATION_MAX * MESSAGE_BYTES_MAX {
-            self.overrun();
-        }
+        self.count(wire[0], wire.len());
     }
 
-    fn overrun(&mut self) {
-        self.may_end(1008);
-        (self.is_over, self.may_lose) = (true, true);
+    const fn is_overrun(&self) -> bool {
+        self.wire_bytes > FRAGMENTATION_MAX * MESSAGE_BYTES_MAX
+    }
+
+    /// Counts bytes of a frame with this first byte, where it is part of a message.
+    fn count(&mut self, first: u8, bytes: usize) {
+        self.wire_bytes += if first & 0x08 == 0 { bytes } else { 0 };
+        if self.is_overrun() {
+            self.may_end(1008);
+            self.may_lose = true;
+        }
     }
 
     fn take(&mut self, frame: &Frame<'_>) {
@@ -163,12 +167,7 @@ impl Plain {
                 (self.is_over, self.may_lose) = (true, true);
             }
         }
-        if !frame.is_control() {
-            self.wire_bytes += frame.bytes;
-            if self.wire_bytes > FRAGMENTATION_MAX * MESSAGE_BYTES_MAX {
-                self.overrun();
-            }
-        }
+        self.count(frame.first, frame.bytes);
         if !self.is_over && frame.is_whole {
             self.take_payload(frame);
         }
@@ -188,7 +187,7 @@ impl Plain {
         if frame.first & 0x70 != 0 || is_out_of_turn || !frame.is_masked || !frame.is_shortest {
             codes.insert(1002);
         }
-        let payload = if frame.opcode() == 0 { before + frame.length } else { frame.length };
+        let payload = if frame.opcode() == 0 { before.saturating_add(frame.length) } else { frame.length };
         if payload > MESSAGE_BYTES_MAX as u64 {
             codes.insert(1009);
         }
@@ -238,6 +237,10 @@ impl Plain {
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);
                 let is_code = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+                if code == 1014 {
+                    // It was registered after the RFC, for gateways: tungstenite does not know it.
+                    self.may_end(1002);
+                }
                 match (is_code, std::str::from_utf8(reason)) {
                     (true, Ok(_)) => self.closed = Some(Ending::Answered(Some(code))),
                     (false, Ok(_)) => self.end(&[1002]),
