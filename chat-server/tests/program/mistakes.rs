@@ -84,5 +84,7 @@ async fn the_version_and_the_help_go_to_standard_output() {
         command.args(arguments).env("CHAT_JWT_SECRET", "hunter2");
         let help = run(command).await.done();
         assert!(help.contains("CHAT_LISTEN") && !help.contains("hunter2"), "{help}");
+        let is_whole = !arguments.contains(&"backup");
+        assert_eq!(help.starts_with("A chat server"), is_whole, "{help}");
     }
 }

@@ -219,14 +219,14 @@ impl Asked {
         arguments: impl IntoIterator<Item = OsString>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Refusal> {
-        let command = Command::new("chat-server")
+        let command = Task::augment_subcommands(Settings::augment_args(Command::new("chat-server")))
             .version(env!("CARGO_PKG_VERSION"))
             .about("A chat server: rooms with durable, numbered timelines, over a socket and HTTP.")
             .after_help(
                 "Every setting is a flag, an environment variable, and a key of the flag's name in the file of \
                  --config. The first of these that gives it counts.",
             );
-        let line = sources::untyped(Task::augment_subcommands(Settings::augment_args(command)));
+        let line = sources::untyped(command);
         let line = line.try_get_matches_from(arguments);
         let line = line.map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Told(error.render().to_string()),
