@@ -55,7 +55,7 @@ async fn guarded_metrics(State(server): State<Server>, request: Request) -> Resu
 
 async fn require_admin(server: &Server, request: &Parts) -> Result<(), ApiError> {
     server.origins().check(&request.headers, scheme_of(&request.extensions))?;
-    match server.authenticator().authenticate(request).await {
+    match server.authentication().of_request(request).await {
         Ok(grant) if grant.identity.role == Role::Admin => Ok(()),
         Err(error @ AuthError::Unavailable(_)) => Err(error.into()),
         _ => Err(ApiError::forbidden("metrics are for the machine itself and for admins")),

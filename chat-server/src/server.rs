@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use crate::{
     admission::Admission,
     api,
-    auth::{Authenticator, NobodyAuth},
+    auth::{Authentication, Authenticator, NobodyAuth},
     connection,
     error::ApiError,
     headers, health,
@@ -76,7 +76,7 @@ pub struct Server(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     engine: Engine,
-    authenticator: Arc<dyn Authenticator>,
+    authentication: Authentication,
     origins: Origins,
     proxies: Proxies,
     admission: Admission,
@@ -95,7 +95,7 @@ pub struct ServerBuilder(Shared);
 impl ServerBuilder {
     /// Who tells who is asking. Without one, everybody is refused with 401.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
-        self.0.authenticator = Arc::new(authenticator);
+        self.0.authentication = Authentication::new(authenticator);
         self
     }
 
@@ -171,7 +171,7 @@ impl Server {
     pub fn builder(engine: Engine) -> ServerBuilder {
         ServerBuilder(Shared {
             engine,
-            authenticator: Arc::new(NobodyAuth),
+            authentication: Authentication::new(NobodyAuth),
             origins: Origins::default(),
             proxies: Proxies::default(),
             admission: Admission::unlimited(),
@@ -276,8 +276,8 @@ impl Server {
         self.0.tls.is_some()
     }
 
-    pub(crate) fn authenticator(&self) -> &dyn Authenticator {
-        &*self.0.authenticator
+    pub(crate) fn authentication(&self) -> &Authentication {
+        &self.0.authentication
     }
 
     pub(crate) fn origins(&self) -> &Origins {

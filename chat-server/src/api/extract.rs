@@ -38,7 +38,7 @@ impl FromRequestParts<Server> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Server) -> Result<Self, ApiError> {
-        let who = state.authenticator().authenticate(parts).await?.identity;
+        let who = state.authentication().of_request(parts).await?.identity;
         if let Some(rates) = state.rates() {
             rates.arrive();
             rates.check(&who.user, Effort::of_method(&parts.method))?;

@@ -71,10 +71,10 @@ struct Access {
 
 /// Asked before anybody has signed in, so it is no error that nobody has.
 async fn auth(State(server): State<Server>, request: Parts) -> Result<Json<Access>, ApiError> {
-    let user = match server.authenticator().authenticate(&request).await {
+    let user = match server.authentication().of_request(&request).await {
         Ok(grant) => Some(grant.identity.into()),
         Err(AuthError::Missing | AuthError::Refused | AuthError::NoOrigin) => None,
         Err(error @ AuthError::Unavailable(_)) => return Err(error.into()),
     };
-    Ok(Json(Access { user, by: server.authenticator().sign_in() }))
+    Ok(Json(Access { user, by: server.authentication().sign_in() }))
 }

@@ -201,7 +201,7 @@ impl JwtAuth {
             check_label("name", &name, NAME_BYTES_MAX).ok()?;
             identity = identity.with_name(&name);
         }
-        is_valid.then_some(Grant { identity, expires_at: Some(expires_at) })
+        is_valid.then(|| Grant::from(identity).until(expires_at))
     }
 }
 

@@ -3,7 +3,10 @@
 mod jwt;
 mod token;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::http::request::Parts;
 use chat_core::{
@@ -19,15 +22,35 @@ pub use self::{
     jwt::{InvalidKey, JwtAuth, JwtKey},
     token::token_of,
 };
-use crate::{error::ApiError, query::Query};
+use crate::{error::ApiError, limits::AUTH_CHECK_MAX, query::Query, seldom::Seldom};
 
 /// What a request or a token proves: who it is, and for how long.
+///
+/// ```
+/// use chat_core::{Identity, ids::Timestamp};
+/// use chat_server::Grant;
+///
+/// let for_ever = Grant::from(Identity::new("ann")?);
+/// let for_now = for_ever.clone().until(Timestamp(1_764_000_000_000));
+/// assert_eq!((for_ever.expires_at, for_now.expires_at), (None, Some(Timestamp(1_764_000_000_000))));
+/// # Ok::<(), chat_core::ids::InvalidId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Grant {
     /// Who it is.
     pub identity: Identity,
     /// When it ends: a socket is then closed with 4001, unless it has shown another token. `None` is never.
     pub expires_at: Option<Timestamp>,
+}
+
+impl Grant {
+    /// The same, which ends at this time.
+    #[must_use]
+    pub const fn until(mut self, expires_at: Timestamp) -> Self {
+        self.expires_at = Some(expires_at);
+        self
+    }
 }
 
 impl From<Identity> for Grant {
@@ -55,19 +78,24 @@ pub enum AuthError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<AuthError> for ApiError {
+impl From<AuthError> for CommandError {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Missing => Self::unauthorized("say who you are first"),
-            AuthError::Refused => Self::unauthorized("what says who you are is not accepted"),
-            AuthError::NoOrigin => Self::forbidden("a cookie counts here only with an Origin"),
-            AuthError::Unavailable(source) => {
-                tracing::error!(error = ?source, "the authentication does not answer");
-                CommandError::new(ErrorCode::Unavailable, "the authentication does not answer")
-                    .retry_after_ms(1000)
-                    .into()
+            AuthError::Missing => Self::new(ErrorCode::Unauthorized, "say who you are first"),
+            AuthError::Refused => Self::new(ErrorCode::Unauthorized, "what says who you are is not accepted"),
+            AuthError::NoOrigin => {
+                Self::new(ErrorCode::Forbidden, "a cookie counts here only with an Origin")
+            }
+            AuthError::Unavailable(_) => {
+                Self::new(ErrorCode::Unavailable, "the authentication does not answer").retry_after_ms(1000)
             }
         }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        CommandError::from(error).into()
     }
 }
 
@@ -89,8 +117,9 @@ pub enum SignIn {
 ///
 /// # Contract
 /// It is asked once a request, before anything of the request is acted upon, and once for each token that comes over a
-/// socket. What it answers holds for that request, and for a socket until it is closed or the grant ends. It must not
-/// log what it is shown, and must not take long over what anybody can send.
+/// socket. What it answers holds for that request, and for a socket until it is closed or the grant ends: nothing else
+/// takes it back, so let grants end soon. It must not log what it is shown, and must not take long over what anybody can
+/// send: after 5 s it counts as one that does not answer.
 ///
 /// A cookie must count only where the page that sent it is known: [`token_of`] sees to that. Foreign origins have been
 /// refused before it is asked.
@@ -177,6 +206,46 @@ impl Authenticator for OpenAuth {
 
     fn sign_in(&self) -> SignIn {
         SignIn::Name
+    }
+}
+
+/// The authenticator as the server asks it: with a bound on its time.
+#[derive(Debug)]
+pub(crate) struct Authentication {
+    authenticator: Arc<dyn Authenticator>,
+    /// Strangers can repeat whatever makes it fail.
+    failures: Mutex<Seldom>,
+}
+
+impl Authentication {
+    pub(crate) fn new(authenticator: impl Authenticator) -> Self {
+        Self { authenticator: Arc::new(authenticator), failures: Mutex::default() }
+    }
+
+    /// Who is behind a request.
+    pub(crate) async fn of_request(&self, request: &Parts) -> Result<Grant, AuthError> {
+        self.within_time(self.authenticator.authenticate(request)).await
+    }
+
+    /// Who is behind a token.
+    pub(crate) async fn of_token(&self, token: &Token) -> Result<Grant, AuthError> {
+        self.within_time(self.authenticator.authenticate_token(token)).await
+    }
+
+    pub(crate) fn sign_in(&self) -> SignIn {
+        self.authenticator.sign_in()
+    }
+
+    async fn within_time(&self, answer: BoxFuture<'_, Result<Grant, AuthError>>) -> Result<Grant, AuthError> {
+        let late = |elapsed| Err(AuthError::Unavailable(Box::new(elapsed)));
+        let answer = tokio::time::timeout(AUTH_CHECK_MAX, answer).await.unwrap_or_else(late);
+        if let Err(AuthError::Unavailable(error)) = &answer {
+            let unsaid = self.failures.lock().unwrap_or_else(PoisonError::into_inner).speak();
+            if let Some(unsaid) = unsaid {
+                tracing::error!(?error, unsaid, "the authentication does not answer");
+            }
+        }
+        answer
     }
 }
 

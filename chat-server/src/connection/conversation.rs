@@ -28,6 +28,12 @@ pub(super) trait Conversation: Send + Unpin + 'static {
         Err(Exit::Close(CloseCode::Unsupported))
     }
 
+    /// Goes on with what needs no room in the output; it wakes the task when there is more to do.
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Result<(), Exit> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// The next run of whole frames, unmasked and with their headers.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Exit>;
 

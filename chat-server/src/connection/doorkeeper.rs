@@ -19,7 +19,7 @@ use super::{Exit, conversation::Conversation, pace::Pace};
 use crate::{
     Server,
     auth::{AuthError, Grant},
-    limits::{AUTH_CHECK_MAX, AUTH_WAIT_MAX},
+    limits::AUTH_WAIT_MAX,
     rates::Effort,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Doorkeeper {
     session: Option<WireSession>,
     /// Until when the grant holds, or an `auth` frame is waited for.
     until: Option<Instant>,
-    /// A token that is being looked at. Nothing is read meanwhile.
+    /// A token that is being looked at. Nothing is read meanwhile, and what was to end does not: the token came in time.
     check: Option<Box<Check>>,
     refusals: Pace,
 }
@@ -74,11 +74,7 @@ impl Doorkeeper {
 
     fn begin_check(&mut self, id: Option<CommandId>, token: Token) {
         let server = self.server.clone();
-        let answer = Box::pin(async move {
-            let answer = server.authenticator().authenticate_token(&token);
-            let late = |elapsed| AuthError::Unavailable(Box::new(elapsed));
-            tokio::time::timeout(AUTH_CHECK_MAX, answer).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
-        });
+        let answer = Box::pin(async move { server.authentication().of_token(&token).await });
         self.check = Some(Box::new(Check { id, answer }));
     }
 
@@ -89,10 +85,7 @@ impl Doorkeeper {
                 self.let_in(grant);
                 Ok(())
             }
-            (None, Err(AuthError::Unavailable(error))) => {
-                tracing::error!(?error, "the authentication does not answer");
-                return Err(Exit::Close(CloseCode::Internal));
-            }
+            (None, Err(AuthError::Unavailable(_))) => return Err(Exit::Close(CloseCode::Internal)),
             (None, Err(_)) => return Err(Exit::Close(CloseCode::Unauthenticated)),
             (Some(session), Ok(grant)) => {
                 let is_same =
@@ -101,15 +94,11 @@ impl Doorkeeper {
                     self.until = grant.expires_at.map(instant_of);
                     Ok(())
                 } else {
-                    Err(unauthorized("this connection is of another user or role: connect anew"))
+                    let message = "this connection is of another user or role: connect anew";
+                    Err(CommandError::new(ErrorCode::Unauthorized, message))
                 }
             }
-            (Some(_), Err(AuthError::Unavailable(error))) => {
-                tracing::error!(?error, "the authentication does not answer");
-                Err(CommandError::new(ErrorCode::Unavailable, "the authentication does not answer")
-                    .retry_after_ms(1000))
-            }
-            (Some(_), Err(_)) => Err(unauthorized("this token is not accepted")),
+            (Some(_), Err(error)) => Err(error.into()),
         };
         if let Some(session) = &mut self.session {
             session.answer(id, outcome);
@@ -155,7 +144,7 @@ impl Conversation for Doorkeeper {
         Ok(())
     }
 
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Exit> {
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Result<(), Exit> {
         if let Some(check) = &mut self.check
             && let Poll::Ready(answer) = check.answer.as_mut().poll(cx)
         {
@@ -163,6 +152,10 @@ impl Conversation for Doorkeeper {
             self.check = None;
             self.finish_check(id, answer)?;
         }
+        Ok(())
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Exit> {
         Ok(self.session.as_mut().map_or(Poll::Pending, |session| session.poll_bytes(cx)))
     }
 
@@ -171,11 +164,11 @@ impl Conversation for Doorkeeper {
     }
 
     fn due_at(&self) -> Option<Instant> {
-        self.until
+        self.until.filter(|_| self.check.is_none())
     }
 
     fn handle_time(&mut self, now: Instant) -> Result<(), Exit> {
-        match self.until {
+        match self.due_at() {
             Some(until) if until <= now => Err(Exit::Close(CloseCode::Unauthenticated)),
             _ => Ok(()),
         }
@@ -184,10 +177,6 @@ impl Conversation for Doorkeeper {
     fn who(&self) -> Option<(ConnId, &UserId)> {
         self.session.as_ref().map(|session| (session.conn(), &session.who().user))
     }
-}
-
-fn unauthorized(message: &'static str) -> CommandError {
-    CommandError::new(ErrorCode::Unauthorized, message)
 }
 
 /// When the wall clock will show this, as it now runs; far ahead where that is too far to tell.

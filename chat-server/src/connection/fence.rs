@@ -51,6 +51,10 @@ impl<C: Conversation> Fence<C> {
         self.call(|conversation| conversation.handle_time(now))
     }
 
+    pub(super) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Result<(), Exit> {
+        self.call(|conversation| conversation.poll_progress(cx))
+    }
+
     pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Exit> {
         self.call(|conversation| conversation.poll_bytes(cx))
     }

@@ -191,6 +191,7 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
         let mut messages_left = MESSAGES_PER_TURN;
         loop {
             self.read(cx, &mut messages_left)?;
+            self.conversation.poll_progress(cx)?;
             let written = self.write(cx)?;
             self.open.learn(self.conversation.who());
             if self.input.is_owed_a_poll() || (self.is_paused() && self.conversation.wants_input()) {

@@ -43,7 +43,7 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     server.origins().check(&parts.headers, scheme_of(&parts.extensions))?;
     // Before anything that costs: whoever has too many connections is not even asked for a name.
     let permit = server.admission().socket(&mut parts.extensions)?;
-    let grant = match server.authenticator().authenticate(&parts).await {
+    let grant = match server.authentication().of_request(&parts).await {
         Ok(grant) => Some(grant),
         // Its first frame may say it yet.
         Err(AuthError::Missing) => None,

@@ -43,8 +43,7 @@ impl Authenticator for Told {
 
 fn ann_for(time: Duration) -> Grant {
     let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
-    let expires_at = Timestamp(i64::try_from(ends.as_millis()).unwrap());
-    Grant { identity: Identity::new("ann").unwrap(), expires_at: Some(expires_at) }
+    Grant::from(Identity::new("ann").unwrap()).until(Timestamp(i64::try_from(ends.as_millis()).unwrap()))
 }
 
 type Socket = WebSocketStream<DuplexStream>;
@@ -149,6 +148,42 @@ async fn a_new_token_prolongs_or_shortens_a_grant() {
     assert_eq!(hear(&mut socket).await["type"], "ok");
     assert_eq!(closed(&mut socket).await, 4001);
     assert_eq!(seconds(begun), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_came_in_time_counts_though_it_is_looked_at_for_long() {
+    let (mut socket, _task) = stranger().await;
+    sleep(AUTH_WAIT_MAX - Duration::from_millis(100)).await;
+    auth(&mut socket, "slow").await;
+    assert_eq!(hear(&mut socket).await["type"], "welcome");
+
+    let (mut socket, task) = stranger().await;
+    come_in(&mut socket, 2).await;
+    sleep(Duration::from_secs(1)).await;
+    auth(&mut socket, "slow").await;
+    assert_eq!(hear(&mut socket).await["type"], "ok", "after the first grant has ended");
+    sleep(Duration::from_secs(20)).await;
+    assert!(!task.is_finished());
+
+    let (mut socket, _task) = stranger().await;
+    come_in(&mut socket, 2).await;
+    sleep(Duration::from_secs(1)).await;
+    auth(&mut socket, "never").await;
+    assert_eq!(hear(&mut socket).await["code"], "unavailable");
+    assert_eq!(closed(&mut socket).await, 4001, "the first grant has ended meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_counts_though_nothing_can_be_written() {
+    let harness = Harness::with(|builder| builder.authenticator(Told)).await;
+    let (mut peer, task) = harness.connect_as(Some(ann_for(Duration::from_secs(3))), 64).await;
+    peer.write_all(&frame(0x81, r#"{"type":"auth","token":"100"}"#)).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert!(!task.is_finished());
+    let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+    assert_eq!(hear(&mut socket).await["type"], "welcome");
+    auth(&mut socket, "x").await;
+    assert_eq!(hear(&mut socket).await["code"], "unauthorized", "it is open");
 }
 
 #[tokio::test(start_paused = true)]
