@@ -89,9 +89,12 @@ pub const REFUSALS_BURST: u32 = 256;
 /// Commands of one connection that may be refused as `rate_limited` a second.
 pub const REFUSALS_PER_S: u32 = 2;
 
-/// Commands that write nothing and read no page (join, leave, read, typing, ping, auth) pass so many times the rate of
-/// sends: they are cheap, and a client that comes back joins all its rooms at once.
-pub const LIGHT_COMMANDS_FACTOR: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
+/// How many times the rate of sends what costs little (joins, leaves, read marks, typing, pings, tokens) may come, and how
+/// many times its burst joins that replay: a client that comes back joins all its rooms at once.
+pub const RATE_FACTOR: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
+
+/// Sends a second, or at once, that a rate limit may allow at most.
+pub const RATE_MAX: u32 = 1_000_000;
 
 /// Connections and requests after which the rates of users who have rested are forgotten: so those of at most so many
 /// more are kept than have asked for something lately.

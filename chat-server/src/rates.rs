@@ -18,12 +18,13 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 
-use crate::limits::{LIGHT_COMMANDS_FACTOR, RATES_SWEEP_EVERY};
+use crate::limits::{RATE_FACTOR, RATE_MAX, RATES_SWEEP_EVERY};
 
 /// How many sends a second one user may make, and how many at once after a rest: `20:100` as text.
 ///
-/// Pages of history count apart, at the same rate; what costs less (joining, leaving, read marks, typing, pings) may
-/// come ten times as often.
+/// Pages of history and joins that replay count apart, each at the same rate; of the joins ten times as many may come at
+/// once, as they do when a client comes back. What costs less (other joins, read marks, typing, pings) may come ten times
+/// as often.
 ///
 /// ```
 /// let limit: chat_server::RateLimit = "20:100".parse()?;
@@ -40,9 +41,6 @@ pub struct RateLimit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a rate limit is N:BURST, the sends a second and those at once, both from 1 to {RATE_MAX}")]
 pub struct InvalidRateLimit;
-
-/// Largest number in a rate limit; the library counts in nanoseconds.
-const RATE_MAX: u32 = 1_000_000;
 
 impl RateLimit {
     /// `per_second` sends a second, and `burst` of them at once.
@@ -71,10 +69,13 @@ impl RateLimit {
         Quota::per_second(self.per_second).allow_burst(self.burst)
     }
 
+    const fn replay_quota(self) -> Quota {
+        Quota::per_second(self.per_second).allow_burst(self.burst.saturating_mul(RATE_FACTOR))
+    }
+
     const fn light_quota(self) -> Quota {
-        let factor = LIGHT_COMMANDS_FACTOR;
-        Quota::per_second(self.per_second.saturating_mul(factor))
-            .allow_burst(self.burst.saturating_mul(factor))
+        Quota::per_second(self.per_second.saturating_mul(RATE_FACTOR))
+            .allow_burst(self.burst.saturating_mul(RATE_FACTOR))
     }
 }
 
@@ -101,6 +102,8 @@ pub(crate) enum Effort {
     Write,
     /// A page.
     Read,
+    /// As many pages as a room has: a join that goes on after a position.
+    Replay,
     /// Little.
     Light,
 }
@@ -115,6 +118,7 @@ impl Effort {
             | RoomCommand::Delete { .. }
             | RoomCommand::React { .. } => Self::Write,
             RoomCommand::History(_) => Self::Read,
+            RoomCommand::Join { after: Some(_), .. } => Self::Replay,
             _ => Self::Light,
         }
     }
@@ -129,6 +133,7 @@ impl Effort {
 pub(crate) struct Rates {
     writes: DefaultKeyedRateLimiter<UserId>,
     reads: DefaultKeyedRateLimiter<UserId>,
+    replays: DefaultKeyedRateLimiter<UserId>,
     light: DefaultKeyedRateLimiter<UserId>,
     clock: DefaultClock,
     /// Arrivals so far, to sweep now and then.
@@ -146,6 +151,7 @@ impl Rates {
         Self {
             writes: RateLimiter::keyed(limit.quota()),
             reads: RateLimiter::keyed(limit.quota()),
+            replays: RateLimiter::keyed(limit.replay_quota()),
             light: RateLimiter::keyed(limit.light_quota()),
             clock: DefaultClock::default(),
             arrivals: AtomicUsize::new(0),
@@ -155,7 +161,7 @@ impl Rates {
     /// Somebody comes. Now and then those are forgotten who have rested so long that nothing is held against them.
     pub(crate) fn arrive(&self) {
         if self.arrivals.fetch_add(1, Ordering::Relaxed) % RATES_SWEEP_EVERY == RATES_SWEEP_EVERY - 1 {
-            for limiter in [&self.writes, &self.reads, &self.light] {
+            for limiter in [&self.writes, &self.reads, &self.replays, &self.light] {
                 limiter.retain_recent();
                 limiter.shrink_to_fit();
             }
@@ -170,6 +176,7 @@ impl Rates {
         let limiter = match effort {
             Effort::Write => &self.writes,
             Effort::Read => &self.reads,
+            Effort::Replay => &self.replays,
             Effort::Light => &self.light,
         };
         limiter.check_key(user).map_err(|refusal| limited(refusal.wait_time_from(self.clock.now())))
@@ -205,6 +212,7 @@ mod tests {
         assert_eq!(passed("ann", Effort::Write), 3);
         assert_eq!(passed("bob", Effort::Write), 3);
         assert_eq!(passed("ann", Effort::Read), 3);
+        assert_eq!(passed("ann", Effort::Replay), 30);
         assert!((30..40).contains(&passed("ann", Effort::Light)));
         let refusal = rates.check(&user("ann"), Effort::Write).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::RateLimited);
