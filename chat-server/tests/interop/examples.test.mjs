@@ -104,7 +104,7 @@ describe("the programs", { concurrency: true }, () => {
 async function follow(scene, example) {
   const server = await scene.ownServer();
   const bob = await scene.peer("bob", { server });
-  const room = scene.room();
+  const room = await scene.room();
   await bob.join(room);
   await bob.say(room, "before");
   const wire = await Wire.open(new URL(server.url));

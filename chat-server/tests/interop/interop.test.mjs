@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 
 import { Server } from "../../web/tests/support/server.mjs";
 import { OPEN } from "./doors.mjs";
-import { DRIVERS } from "./drivers/all.mjs";
+import { drivers } from "./drivers/all.mjs";
 import { fill } from "./long_room.mjs";
 import { Scene } from "./scene.mjs";
 import { ARRIVING } from "./steps/arriving.mjs";
@@ -16,6 +16,7 @@ import { TALKING } from "./steps/talking.mjs";
 import { OPCODE } from "./wire.mjs";
 
 const PROTOCOLS = ["chat.v1", "chat.v1.batch"];
+const DRIVERS = drivers();
 const STEPS = [...ARRIVING, ...TALKING, ...RETURNING, ...CLOSING];
 const LONG_ROOM = "long";
 

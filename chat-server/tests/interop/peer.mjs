@@ -14,6 +14,7 @@ export class Peer {
   #options;
   #socket = null;
   #number = 0;
+  #first = null;
   #commands = new Map();
   #replies = new Map();
   #last = [];
@@ -41,15 +42,22 @@ export class Peer {
 
   /** Connects, for the first time or again, and takes the welcome. */
   async connect() {
-    this.ended = null;
-    this.#commands.clear();
-    const { query, headers } = this.#door.present(this.user);
-    const { protocols, ...options } = this.#options;
-    const url = `${this.#wire.origin.replace(/^http/, "ws")}/ws${query}`;
-    this.#socket = await this.#driver.connect({ url, protocols, headers, options });
-    this.welcome = undefined;
+    await this.open();
     await this.until(() => this.welcome !== undefined, "the welcome");
+    if (this.#first !== null) assert.equal((await this.reply(this.#first)).type, "ok");
     return this;
+  }
+
+  /** Connects, and presents what the door asks for. */
+  async open() {
+    this.ended = null;
+    this.welcome = undefined;
+    this.#commands.clear();
+    const { protocols, token, origin = this.#wire.origin, ...options } = this.#options;
+    const shown = this.#door.present(this.user, { token, origin });
+    const url = `${this.#wire.origin.replace(/^http/, "ws")}/ws${shown.query}`;
+    this.#socket = await this.#driver.connect({ url, protocols, headers: shown.headers, options });
+    this.#first = shown.token === undefined ? null : await this.command({ type: "auth", token: shown.token });
   }
 
   /** Sends a command with an id of its own, and gives the id. */
@@ -82,9 +90,9 @@ export class Peer {
     return this.reply(await this.command(fields));
   }
 
-  /** Joins at the position where this peer is, or at the start. */
+  /** Joins at the position where this peer is, or where a new room begins. */
   async join(room, fields = {}) {
-    const { epoch, position } = this.rooms.get(room) ?? { position: 0 };
+    const { epoch, position } = this.rooms.get(room) ?? { position: this.#door.base };
     const joined = await this.ask({ type: "join", room, after: position, ...(epoch && { epoch }), ...fields });
     assert.equal(joined.type, "joined");
     return joined;
@@ -139,6 +147,7 @@ export class Peer {
 
   #hear(message) {
     if (message.type === "welcome") this.welcome = message;
+    assert.ok(this.welcome, `something came before the welcome: ${message.frame.slice(0, 200)}`);
     const command = this.#commands.get(message.id);
     if (message.id !== undefined) {
       assert.ok(command, `a reply that nobody asked for, or a second one: ${message.frame.slice(0, 200)}`);

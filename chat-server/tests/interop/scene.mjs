@@ -15,22 +15,30 @@ export class Scene {
   }
 
   /** A room in which nobody was. */
-  room() {
+  async room({ server = this.server } = {}) {
     rooms += 1;
-    return `room-${rooms}`;
+    const room = `room-${rooms}`;
+    await this.door.furnish(server, room);
+    return room;
   }
 
-  /** A user who is connected, over a wire of their own. */
-  async peer(user, { server = this.server, ...options } = {}) {
+  /** A user who is to connect, over a wire of their own. */
+  async newcomer(user, { server = this.server, ...options } = {}) {
     const wire = await Wire.open(new URL(server.url));
     const peer = new Peer(this.driver, this.door, wire, user, { protocols: [this.protocol], ...options });
     this.#peers.push(peer);
+    return peer;
+  }
+
+  /** A user who is connected. */
+  async peer(user, options) {
+    const peer = await this.newcomer(user, options);
     return peer.connect();
   }
 
   /** Two users in a new room. */
   async two(options = {}) {
-    const room = this.room();
+    const room = await this.room(options);
     const [ann, bob] = [await this.peer("ann", options), await this.peer("bob", options)];
     await ann.join(room);
     await bob.join(room);

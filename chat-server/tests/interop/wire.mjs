@@ -1,5 +1,5 @@
-// The network between one client and the server. It can be cut, held and made to lose frames, and tells what went over
-// it.
+// The network between one client and the server. It can be cut and held. What is not encrypted it reads: it tells what
+// went over it, and loses frames where it is told to.
 
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
@@ -28,6 +28,7 @@ export class Wire {
     wire.#server = createServer({ allowHalfOpen: true }, (client) => wire.#pair(client, target));
     wire.#server.listen(0, "127.0.0.1");
     await once(wire.#server, "listening");
+    wire.isRead = target.protocol === "http:";
     wire.origin = `${target.protocol}//127.0.0.1:${wire.#server.address().port}`;
     return wire;
   }
@@ -43,7 +44,7 @@ export class Wire {
   }
 
   #flow(source, sink, from) {
-    const splitter = new Splitter();
+    const splitter = new Splitter(this.isRead ? head : other);
     const end = (how) => this.#note({ from, end: how });
     source.on("data", (bytes) => {
       for (const part of splitter.take(bytes)) this.#pass(part, sink, from);
@@ -113,10 +114,14 @@ export class Wire {
   }
 }
 
-/** Takes one direction apart: the head of the handshake, then frames. What is no WebSocket goes by whole. */
+/** Takes one direction apart: the head of the handshake, then frames. What is no WebSocket, or hidden, goes by whole. */
 class Splitter {
   #rest = Buffer.alloc(0);
-  #next = head;
+  #next;
+
+  constructor(next) {
+    this.#next = next;
+  }
 
   *take(bytes) {
     this.#rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);

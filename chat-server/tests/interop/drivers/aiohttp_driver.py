@@ -3,7 +3,7 @@
 import asyncio
 
 import aiohttp
-from bridge import Bridge
+from bridge import Bridge, trust
 from aiohttp import WSMsgType
 
 
@@ -64,6 +64,7 @@ async def open_socket(request, hear):
             request["url"],
             protocols=request["protocols"],
             headers=request["headers"],
+            ssl=True if request["ca"] is None else trust(request["ca"]),
             autoping=not sees_pongs,
             compress=15 if options.get("compress", False) else 0,
         )

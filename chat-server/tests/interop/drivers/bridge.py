@@ -7,6 +7,7 @@ A request is {"call": 1, "do": "send", "socket": 2, …}. Its answer is {"call":
 
 import asyncio
 import json
+import ssl
 import sys
 
 # A line holds one frame with all its quotes escaped, and a frame is 64 KiB at most.
@@ -45,6 +46,13 @@ class Bridge:
             task = asyncio.create_task(self.serve_one(json.loads(line)))
             running.add(task)
             task.add_done_callback(running.discard)
+
+
+def trust(path):
+    """Whom the system trusts, and this authority."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(path)
+    return context
 
 
 def say(what):

@@ -5,42 +5,49 @@ import { Inbox, inTime } from "./inbox.mjs";
 
 export class Chromium {
   name = "Chromium";
-  can = { ping: false, fragment: false };
+  can = { headers: false, ping: false, fragment: false };
   #browser = null;
-  #context = null;
   #pages = new Map();
   #inboxes = [];
 
-  async start() {
-    this.#browser = await launch();
-    this.#context = await this.#browser.newContext();
-    await this.#context.exposeBinding("heard", (_, number, events) => {
-      for (const event of events) this.#inboxes[number].push(event);
-    });
+  async start({ authority = null } = {}) {
+    this.#browser = await launch(authority === null ? {} : { HOME: authority.home });
   }
 
   async stop() {
     await this.#browser?.close();
   }
 
-  async connect({ url, protocols, headers }) {
-    if (Object.keys(headers).length > 0) throw new Error("a page sets no headers");
-    const page = await this.#page(url.replace(/^ws/, "http").replace(/\/ws\b.*$/, ""));
+  async connect({ url, protocols, headers: { cookie, origin, ...others } }) {
+    if (Object.keys(others).length > 0) throw new Error("a page sets no headers");
+    const server = url.replace(/^ws/, "http").replace(/\/ws\b.*$/, "");
+    const page = await this.#page(origin ?? server);
+    if (cookie !== undefined) await page.context().addCookies([cookieFor(server, cookie)]);
     const inbox = new Inbox();
     const number = this.#inboxes.push(inbox) - 1;
     const opened = await inTime(page.evaluate(openInPage, { number, url, protocols }), "the handshake");
     return new PageSocket(page, number, inbox, opened);
   }
 
-  /** A page of this origin, as the server takes no other. It stays while connections come and go. */
+  /** A page of this origin, with cookies of its own. It stays while connections come and go. */
   async #page(origin) {
     if (!this.#pages.has(origin)) {
-      const page = await this.#context.newPage();
+      const page = await this.#browser.newPage();
+      await page.exposeBinding("heard", (_, number, events) => {
+        for (const event of events) this.#inboxes[number].push(event);
+      });
       await page.goto(`${origin}/app.css`); // anything that is served makes a page
       this.#pages.set(origin, page);
+      page.once("close", () => this.#pages.delete(origin));
     }
     return this.#pages.get(origin);
   }
+}
+
+/** As a service that signs people in would set it. */
+function cookieFor(url, cookie) {
+  const [, name, value] = /^([^=]+)=(.*)$/.exec(cookie);
+  return { name, value, url, httpOnly: true, sameSite: "Strict", secure: url.startsWith("https:") };
 }
 
 /** Runs in the page. What is heard goes out in the order in which it came, as much at a time as has gathered. */
@@ -57,10 +64,12 @@ function openInPage({ number, url, protocols }) {
   };
   window.sockets = { ...window.sockets, [number]: socket };
   socket.onmessage = ({ data }) => tell(typeof data === "string" ? { type: "text", text: data } : { type: "binary" });
-  socket.onclose = ({ code, reason }) => tell({ type: "close", code, reason });
   return new Promise((resolve, reject) => {
     socket.onopen = () => resolve({ protocol: socket.protocol, extensions: socket.extensions });
-    socket.onerror = () => reject(new Error("the handshake failed"));
+    socket.onclose = ({ code, reason }) => {
+      reject(new Error(`closed with ${code} before it was open`)); // nothing more is told to a page
+      tell({ type: "close", code, reason });
+    };
   });
 }
 

@@ -15,6 +15,7 @@ export class Python {
   #calls = new Map();
   #number = 0;
   #log = "";
+  #ca = null;
 
   constructor(name, can) {
     this.name = name;
@@ -22,7 +23,8 @@ export class Python {
     this.#script = fileURLToPath(new URL(`${name}_driver.py`, import.meta.url));
   }
 
-  async start() {
+  async start({ authority = null } = {}) {
+    this.#ca = authority?.path ?? null;
     this.#child = spawn(python(), [this.#script], { stdio: "pipe", env: environment() });
     this.#child.stderr.on("data", (data) => (this.#log += data));
     this.#child.on("exit", (code) => this.#end(`the client's process ended with ${code}:\n${this.#log}`));
@@ -43,7 +45,7 @@ export class Python {
     const socket = ++this.#number;
     const inbox = new Inbox();
     this.#sockets.set(socket, inbox);
-    const opened = await this.call({ do: "connect", socket, url, protocols, headers, options });
+    const opened = await this.call({ do: "connect", socket, url, protocols, headers, ca: this.#ca, options });
     return new PythonSocket(this, socket, inbox, opened);
   }
 

@@ -2,31 +2,61 @@
 
 import diagnostics from "node:diagnostics_channel";
 
-import { WebSocket, ping } from "undici";
+import { Agent, WebSocket, ping } from "undici";
 
 import { Inbox, inTime } from "./inbox.mjs";
 
 export class Undici {
   name = "undici";
-  can = { ping: true, fragment: false };
+  can = { headers: true, ping: true, fragment: false };
+  #dispatcher;
 
-  async start() {}
+  async start({ authority = null } = {}) {
+    this.#dispatcher = new Agent({ connect: { ca: await authority?.certificate() } });
+  }
 
-  async stop() {}
+  async stop() {
+    await this.#dispatcher?.destroy();
+  }
 
   async connect({ url, protocols, headers }) {
-    const socket = new WebSocket(url, { protocols, headers });
+    const socket = new WebSocket(url, { protocols, headers, dispatcher: this.#dispatcher });
     const inbox = new Inbox();
+    const why = new ConnectError(url);
     const opened = new Promise((resolve, reject) => {
       socket.addEventListener("open", resolve);
-      socket.addEventListener("error", (event) => reject(new Error(`the handshake failed: ${event.error?.message}`)));
+      socket.addEventListener("close", ({ code, reason }) => {
+        reject(new Error(`closed with ${code} before it was open ${why.text}`));
+        inbox.push({ type: "close", code, reason });
+      });
     });
     socket.addEventListener("message", ({ data }) => {
       inbox.push(typeof data === "string" ? { type: "text", text: data } : { type: "binary" });
     });
-    socket.addEventListener("close", ({ code, reason }) => inbox.push({ type: "close", code, reason }));
-    await inTime(opened, "the handshake");
+    try {
+      await inTime(opened, "the handshake");
+    } finally {
+      why.dispose();
+    }
     return new UndiciSocket(socket, inbox);
+  }
+}
+
+/** What went wrong before there was a connection: undici tells it on a diagnostics channel only. */
+class ConnectError {
+  text = "";
+  #port;
+  #heard = ({ connectParams, error }) => {
+    if (connectParams.port === this.#port) this.text = `(${error.message})`;
+  };
+
+  constructor(url) {
+    this.#port = new URL(url).port;
+    diagnostics.subscribe("undici:client:connectError", this.#heard);
+  }
+
+  dispose() {
+    diagnostics.unsubscribe("undici:client:connectError", this.#heard);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bridge import Bridge
+from bridge import Bridge, trust
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -45,7 +45,10 @@ class Socket:
 
 async def open_socket(request, hear):
     connection = await connect(
-        request["url"], subprotocols=request["protocols"] or None, additional_headers=request["headers"]
+        request["url"],
+        subprotocols=request["protocols"] or None,
+        additional_headers=request["headers"],
+        **({} if request["ca"] is None else {"ssl": trust(request["ca"])}),
     )
     return Socket(connection, hear)
 

@@ -8,14 +8,18 @@ import { Inbox, inTime } from "./inbox.mjs";
 
 export class Ws {
   name = "ws";
-  can = { ping: true, fragment: true };
+  can = { headers: true, ping: true, fragment: true };
+  #ca;
 
-  async start() {}
+  /** Beside those whom everybody trusts, `authority` is trusted. */
+  async start({ authority = null } = {}) {
+    this.#ca = await authority?.certificate();
+  }
 
   async stop() {}
 
   async connect({ url, protocols, headers }) {
-    const socket = new WebSocket(url, protocols, { headers });
+    const socket = new WebSocket(url, protocols, { headers, ca: this.#ca });
     const inbox = new Inbox();
     socket.on("message", (data, isBinary) => {
       inbox.push(isBinary ? { type: "binary" } : { type: "text", text: data.toString() });

@@ -7,6 +7,7 @@ import { OPCODE } from "../wire.mjs";
 export const ARRIVING = [
   {
     name: "the subprotocol that was offered is chosen, and the welcome says who it is",
+    isAboutTheLine: true,
     async run(scene) {
       const ann = await scene.peer("ann");
       assert.equal(ann.socket.protocol, scene.protocol);
@@ -32,7 +33,7 @@ export const ARRIVING = [
       assert.match(ann.wire.heads("client")[0], /^sec-websocket-extensions:.*permessage-deflate/im);
       assert.doesNotMatch(ann.wire.heads("server")[0], /^sec-websocket-extensions:/im);
       assert.ok(!ann.socket.extensions, "the client believes it, too");
-      const room = scene.room();
+      const room = await scene.room();
       await ann.join(room);
       await ann.say(room, "a".repeat(4096));
     },

@@ -22,6 +22,7 @@ export const TALKING = [
   {
     name: "two who talk at once hear one order, and own acks stand in it",
     run: talkAtOnce,
+    isAboutTheLine: true,
   },
   {
     name: "texts of all kinds come as they were sent",
@@ -123,7 +124,7 @@ async function talkAtOnce(scene) {
     }
   };
   await Promise.all([talk(ann), talk(bob)]);
-  for (const peer of [ann, bob, other]) await peer.reaches(room, 2 * EACH);
+  for (const peer of [ann, bob, other]) await peer.reaches(room, scene.door.base + 2 * EACH);
 
   for (const peer of [ann, bob]) {
     const acks = peer.stream(room).filter(({ type }) => type === "ack");
@@ -137,7 +138,7 @@ async function talkAtOnce(scene) {
 
 async function makeMistakes(scene) {
   const { ann, bob, room } = await scene.two();
-  const elsewhere = scene.room();
+  const elsewhere = await scene.room();
   await bob.join(elsewhere);
   await bob.say(room, "of bob");
   const mistakes = [

@@ -16,9 +16,10 @@ const FLAGS = [
 ];
 const WAIT_MS = 15_000;
 
-export async function launch() {
+/** Starts the browser, with these variables beside those of this process. */
+export async function launch(variables = {}) {
   if (!existsSync(CHROMIUM)) throw new Error(`there is no browser at ${CHROMIUM}`);
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS, env: { ...process.env, ...variables } });
 }
 
 export class Person {
