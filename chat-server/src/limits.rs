@@ -67,6 +67,9 @@ pub const PINGS_MISSED_MAX: u8 = 2;
 /// How long a socket is kept after our close frame was queued. Then it is reset.
 pub const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// How long a stream of which both sides end at once (TLS) is kept open for the peer's close frame, once ours is out.
+pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// How long a socket is kept once both close frames are out and only the peer's FIN is missing.
 pub const FIN_WAIT_MAX: Duration = Duration::from_millis(500);
 

@@ -11,9 +11,11 @@
 //! the rates. A session knows no socket, and a socket no room.
 //!
 //! A connection is [`Open`](Phase::Open) until it has a reason to end. A drain lets it answer first
-//! ([`Draining`](Phase::Draining)). Then our close frame is queued, the sending side is shut, and what still comes is
-//! read away, so that no reset overtakes the close frame ([`Closing`](Phase::Closing)).
+//! ([`Draining`](Phase::Draining)). Then our close frame is queued, the sending side is shut (under TLS once the peer has
+//! answered), and what still comes is read away, so that no reset overtakes the close frame
+//! ([`Closing`](Phase::Closing)).
 
+mod closing;
 mod conversation;
 mod doorkeeper;
 #[cfg(feature = "testing")]
@@ -35,7 +37,7 @@ pub(crate) mod writer;
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use chat_core::protocol::CloseCode;
@@ -43,6 +45,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use self::{
+    closing::{ClosingStep, Peer},
     conversation::Conversation,
     fence::Fence,
     input::{Input, Received},
@@ -53,10 +56,7 @@ use self::{
 use crate::{
     admission::SocketPermit,
     lifecycle::{DrainSignal, Lifecycle},
-    limits::{
-        ARRIVALS_WAIT_MAX, CLOSE_WAIT_MAX, FIN_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN,
-        PAUSE_LOOK_PERIOD, STALL_MAX,
-    },
+    limits::{ARRIVALS_WAIT_MAX, MESSAGE_WAIT_MAX, MESSAGES_PER_TURN, PAUSE_LOOK_PERIOD, STALL_MAX},
     metrics::OpenConnection,
 };
 
@@ -89,24 +89,7 @@ enum Phase {
         arrivals_until: Option<Instant>,
     },
     /// A close frame is queued, or out. Nothing that comes counts any more.
-    Closing { step: ClosingStep, peer: Peer },
-}
-
-/// The other end of a connection that is being closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Peer {
-    /// It may still send, its own close frame for example.
-    Open,
-    /// It has shut its side too, or is gone.
-    Closed,
-}
-
-/// The steps of an orderly end (RFC 6455, section 7.1.1), in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClosingStep {
-    Flush,
-    Shutdown,
-    AwaitPeer,
+    Closing { step: ClosingStep, peer: Peer, end_by: Instant },
 }
 
 /// Why a connection ends.
@@ -179,8 +162,9 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
                 self.alarm.no_later_than(arrivals_until.min(drain.answer_by));
             }
             Phase::Draining { .. } => {}
-            Phase::Closing { .. } => {
-                self.alarm.no_later_than(drain.end_by);
+            Phase::Closing { ref mut end_by, .. } => {
+                *end_by = drain.end_by.min(*end_by);
+                self.alarm.no_later_than(*end_by);
             }
         }
     }
@@ -324,64 +308,6 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             PingTurn::GiveUp => return Err(Exit::Close(CloseCode::Unresponsive)),
         }
         Ok(())
-    }
-
-    fn close(&mut self, code: CloseCode) {
-        let frame = CloseFrame { code: code.number().into(), reason: code.reason().into() };
-        self.begin_close(code, Some(frame));
-    }
-
-    /// The peer has closed, with `frame`. Where that had a code that nobody may send, tungstenite put 1002 in its place.
-    fn answer_close(&mut self, frame: Option<CloseFrame>) {
-        let is_fault =
-            frame.as_ref().is_some_and(|frame| u16::from(frame.code) == CloseCode::Protocol.number());
-        self.begin_close(if is_fault { CloseCode::Protocol } else { CloseCode::Normal }, frame);
-    }
-
-    /// Begins the end: the user goes now, the peer gets the rest of the frame under way, then `frame`.
-    fn begin_close(&mut self, why: CloseCode, frame: Option<CloseFrame>) {
-        self.open.ends_with(why);
-        self.conversation.end();
-        self.output.cut();
-        self.input.gate().close(frame);
-        self.phase = Phase::Closing { step: ClosingStep::Flush, peer: Peer::Open };
-        let wait = Instant::now() + CLOSE_WAIT_MAX;
-        self.alarm.set(self.lifecycle.drain_times().map_or(wait, |drain| wait.min(drain.end_by)));
-    }
-
-    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Phase::Closing { step, peer } = &mut self.phase else { return Poll::Pending };
-        if *peer == Peer::Open && self.input.poll_peer_closed(cx).is_ready() {
-            *peer = Peer::Closed;
-        }
-        if self.alarm.poll(cx).is_ready() {
-            // What the socket did not take it never will: without a reset the kernel would go on trying.
-            if *step != ClosingStep::AwaitPeer {
-                self.input.gate().stream().reset_on_drop();
-            }
-            return Poll::Ready(());
-        }
-        if *step == ClosingStep::Flush {
-            if ready!(self.output.poll_flush(self.input.gate(), cx)).is_err() {
-                return Poll::Ready(());
-            }
-            *step = ClosingStep::Shutdown;
-        }
-        if *step == ClosingStep::Shutdown {
-            let (stream, _) = self.input.gate().writer();
-            if ready!(Pin::new(stream).poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            *step = ClosingStep::AwaitPeer;
-        }
-        if *peer == Peer::Closed {
-            return Poll::Ready(());
-        }
-        // All is said on both sides: only the peer's FIN is missing, and some never send it.
-        if self.input.has_close_frame() && self.alarm.no_later_than(Instant::now() + FIN_WAIT_MAX) {
-            return self.poll_closing(cx);
-        }
-        Poll::Pending
     }
 }
 

@@ -42,6 +42,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         false
     }
 
+    /// Whether a peer that hears of the end of our side gives up its own too. Many do under TLS: their close frame can
+    /// be sent no more then, and some take ours for lost.
+    fn ends_both_sides_at_once(&self) -> bool {
+        false
+    }
+
     /// From now on dropping the stream frees what the kernel still holds for the peer, who sees a reset.
     fn reset_on_drop(&self) {}
 }
@@ -138,6 +144,10 @@ impl<S: Transport> Transport for TlsStream<Counted<S>> {
 
     fn is_shut_by_peer(&self) -> bool {
         self.get_ref().0.stream.is_shut_by_peer()
+    }
+
+    fn ends_both_sides_at_once(&self) -> bool {
+        true
     }
 
     fn reset_on_drop(&self) {

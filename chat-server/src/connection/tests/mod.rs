@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 use super::{doorkeeper::Doorkeeper, *};
 use crate::{
     Grant, Server, ServerBuilder,
-    limits::{PING_PERIOD, PINGS_MISSED_MAX},
+    limits::{CLOSE_WAIT_MAX, FIN_WAIT_MAX, PING_PERIOD, PINGS_MISSED_MAX},
 };
 
 impl Transport for DuplexStream {}

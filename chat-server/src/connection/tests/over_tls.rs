@@ -13,7 +13,11 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::{connection::transport::Counted, limits::TLS_BUFFER_BYTES, tls::Tls};
+use crate::{
+    connection::transport::Counted,
+    limits::{ANSWER_WAIT_MAX, TLS_BUFFER_BYTES},
+    tls::Tls,
+};
 
 /// What the network holds of one direction.
 const PIPE_BYTES: usize = 256;
@@ -137,4 +141,46 @@ async fn an_end_is_told_in_tls_too() {
     assert_eq!(rest, 0);
     peer.shutdown().await.unwrap();
     task.await.unwrap();
+}
+
+/// Makes the server close, and reads its close frame.
+async fn provoke_a_close(peer: &mut TlsStream<DuplexStream>) {
+    peer.write_all(&frame(0x82, "x")).await.unwrap();
+    peer.flush().await.unwrap();
+    let mut bytes = Vec::new();
+    while !bytes.windows(4).any(|four| four[0] == 0x88 && four[2..] == 1003_u16.to_be_bytes()) {
+        assert_ne!(peer.read_buf(&mut bytes).await.unwrap(), 0);
+    }
+    // The reason that stands behind the code.
+    let _ = timeout(Duration::from_millis(1), peer.read_buf(&mut bytes)).await;
+}
+
+/// Many peers (Python's `asyncio` is one) can send nothing any more once they have heard of the end of our side.
+#[tokio::test(start_paused = true)]
+async fn under_tls_a_peer_can_answer_our_close_frame_before_our_side_ends() {
+    let harness = Harness::new().await;
+    let Far { mut peer, network: _network, task } = connect(&harness).await;
+    provoke_a_close(&mut peer).await;
+    let end = timeout(ANSWER_WAIT_MAX / 2, peer.read_u8()).await;
+    assert!(end.is_err(), "it has not ended: {end:?}");
+    let begun = Instant::now();
+    peer.write_all(&frame(0x88, "\u{3}\u{7f}")).await.unwrap();
+    peer.flush().await.unwrap();
+    assert_eq!(peer.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    assert!(begun.elapsed() < Duration::from_millis(10), "at once");
+    drop(peer);
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_tls_our_side_ends_also_where_the_peer_does_not_answer() {
+    let harness = Harness::new().await;
+    let Far { mut peer, network: _network, task } = connect(&harness).await;
+    let begun = Instant::now();
+    provoke_a_close(&mut peer).await;
+    assert_eq!(peer.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    let took = begun.elapsed();
+    assert!(took >= ANSWER_WAIT_MAX && took < CLOSE_WAIT_MAX, "{took:?}");
+    task.await.unwrap();
+    assert!(begun.elapsed() >= CLOSE_WAIT_MAX, "the peer's end is waited for as long as ever");
 }
