@@ -29,6 +29,7 @@ const KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 export class Authority {
   #folder;
+  #servers = 0;
 
   static async found() {
     const authority = new Authority();
@@ -55,7 +56,8 @@ export class Authority {
 
   /** Flags of a server with a certificate for this name, which is "IP:…" or "DNS:…". */
   async flagsFor(name) {
-    const file = name.replace(/\W/g, "-");
+    this.#servers += 1;
+    const file = `server-${this.#servers}`;
     await this.#sign(file, "server", ["-CA", this.path, "-CAkey", this.#at("authority.key")], name);
     return ["--tls-cert", this.#at(`${file}.pem`), "--tls-key", this.#at(`${file}.key`)];
   }

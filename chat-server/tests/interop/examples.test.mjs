@@ -5,11 +5,13 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { launch } from "../../web/tests/support/page.mjs";
-import { OPEN } from "./doors.mjs";
+import { tokenFor } from "../../web/tests/support/tokens.mjs";
+import { Authority } from "./authority.mjs";
+import { BEARER, OPEN, secured } from "./doors.mjs";
 import { Inbox, WAIT_MS } from "./drivers/inbox.mjs";
 import { environment, python } from "./drivers/python.mjs";
 import { Ws } from "./drivers/ws.mjs";
@@ -32,11 +34,12 @@ class Program {
     this.#command = command;
   }
 
-  async start(wire, room) {
+  async start({ wire, room, authority }) {
     const [interpreter, file] = this.#command;
-    const url = `${wire.origin.replace(/^http/, "ws")}/ws?user=ann`;
+    const url = `${wire.origin.replace(/^http/, "ws")}/ws${authority ? "" : "?user=ann"}`;
     const flags = [fileURLToPath(new URL(file, FOLDER)), url, room];
-    this.#child = spawn(interpreter, flags, { stdio: "pipe", env: environment() });
+    const env = { ...environment(), ...(authority && variables(authority)) };
+    this.#child = spawn(interpreter, flags, { stdio: "pipe", env });
     this.#child.stderr.on("data", (data) => (this.#log += data));
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.lines.push(line));
   }
@@ -53,14 +56,19 @@ class Program {
   }
 }
 
+/** As docs/clients.md says. */
+function variables(authority) {
+  return { CHAT_TOKEN: tokenFor("ann"), SSL_CERT_FILE: authority.path, NODE_EXTRA_CA_CERTS: authority.path };
+}
+
 /** A page that does the same. */
 class Page {
   #browser;
   #page;
   lines = new Inbox();
 
-  async start(wire, room) {
-    this.#browser = await launch();
+  async start({ wire, room, authority }) {
+    this.#browser = await launch(authority === null ? {} : { HOME: authority.home });
     this.#page = await this.#browser.newPage();
     await this.#page.exposeFunction("show", (seq, user, text) => this.lines.push(`${seq} ${user}: ${text}`));
     for (const file of ["room.mjs", "follow_browser.mjs"]) {
@@ -68,10 +76,11 @@ class Page {
       await this.#page.route(`**/${file}`, (route) => route.fulfill({ contentType: "text/javascript", body }));
     }
     await this.#page.goto(`${wire.origin}/`);
-    await this.#page.evaluate(async (name) => {
+    const asked = authority === null ? { user: "ann", name: room } : { token: tokenFor("ann"), name: room };
+    await this.#page.evaluate(async (fields) => {
       const { follow } = await import("/follow_browser.mjs");
-      window.room = follow("ann", name, window.show);
-    }, room);
+      window.room = follow({ ...fields, show: window.show });
+    }, asked);
   }
 
   async say(text) {
@@ -94,43 +103,59 @@ const EXAMPLES = {
 // All at once: they mostly wait, each a random while before it comes back.
 describe("the programs", { concurrency: true }, () => {
   for (const [name, make] of Object.entries(EXAMPLES)) {
-    test(`${name} follows a room through a lost network and a killed server, and says everything once`, async () => {
-      const scene = new Scene({ driver: new Ws(), protocol: "chat.v1", door: OPEN });
-      await scene.play(() => follow(scene, make()));
-    });
+    for (const isSecured of [false, true]) {
+      const how = isSecured ? "with a token, over TLS" : "where everybody is believed";
+      test(`${name} follows a room through a lost network and a killed server, ${how}`, () => play(make(), isSecured));
+    }
   }
 });
+
+let authority;
+
+before(async () => {
+  authority = await Authority.found();
+});
+
+after(() => authority.dispose());
+
+async function play(example, isSecured) {
+  const door = isSecured ? await secured(BEARER, authority, "IP:127.0.0.1") : OPEN;
+  const driver = new Ws();
+  await driver.start(door);
+  const scene = new Scene({ driver, protocol: "chat.v1", door });
+  await scene.play(() => follow(scene, example));
+}
 
 async function follow(scene, example) {
   const server = await scene.ownServer();
   const bob = await scene.peer("bob", { server });
-  const room = await scene.room();
+  const room = await scene.room({ server });
   await bob.join(room);
   await bob.say(room, "before");
   const wire = await Wire.open(new URL(server.url));
-  await example.start(wire, room);
+  await example.start({ wire, room, authority: scene.door.authority });
   try {
-    await converse({ server, wire, bob, room, example });
+    await converse({ server, wire, bob, room, example, base: scene.door.base });
   } finally {
     await example.stop();
     await wire.close();
   }
 }
 
-async function converse({ server, wire, bob, room, example }) {
+async function converse({ server, wire, bob, room, example, base }) {
   const said = [];
   const prints = async (user, text) => {
     said.push(text);
-    assert.equal(await example.lines.next(performance.now() + WAIT_MS), `${said.length} ${user}: ${text}`);
+    assert.equal(await example.lines.next(performance.now() + WAIT_MS), `${base + said.length} ${user}: ${text}`);
   };
   await prints("bob", "before");
   await example.say("hello 👋");
   await prints("ann", "hello 👋");
 
-  await bob.reaches(room, 2);
+  await bob.reaches(room, base + 2);
   wire.hold();
   await example.say("did it arrive?");
-  await bob.reaches(room, 3);
+  await bob.reaches(room, base + 3);
   wire.cut();
   await bob.say(room, "missed");
   await example.say("said while away");
@@ -138,7 +163,7 @@ async function converse({ server, wire, bob, room, example }) {
   await prints("bob", "missed");
   await prints("ann", "said while away");
 
-  await bob.reaches(room, 5);
+  await bob.reaches(room, base + 5);
   await server.kill();
   await server.start();
   await bob.connect();

@@ -5,7 +5,7 @@ import sys
 import time
 
 import aiohttp
-from room import Lost, Room, wait_before_next
+from room import Lost, Room, headers, wait_before_next
 
 
 async def follow(url, room):
@@ -16,7 +16,7 @@ async def follow(url, room):
             # The heartbeat notices a network that is gone without a word.
             async with (
                 aiohttp.ClientSession() as session,
-                session.ws_connect(url, protocols=["chat.v1.batch"], heartbeat=20) as socket,
+                session.ws_connect(url, protocols=["chat.v1.batch"], headers=headers(), heartbeat=20) as socket,
             ):
                 room.begin()
                 writer = asyncio.create_task(room.write(socket.send_str))

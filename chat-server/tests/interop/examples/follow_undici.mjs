@@ -10,6 +10,7 @@ const [url, name] = process.argv.slice(2);
 const room = new Room({
   connect: () => new WebSocket(url, ["chat.v1.batch"]),
   name,
+  token: process.env.CHAT_TOKEN, // for a server that asks for one
   show: (seq, user, text) => console.log(seq, `${user}:`, text),
 });
 createInterface({ input: process.stdin }).on("line", (line) => room.say(line));

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 
-from room import Lost, Room, wait_before_next
+from room import Lost, Room, headers, wait_before_next
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -14,7 +14,7 @@ async def follow(url, room):
     while True:
         began, code = time.monotonic(), None
         try:
-            async with connect(url, subprotocols=["chat.v1.batch"]) as socket:
+            async with connect(url, subprotocols=["chat.v1.batch"], additional_headers=headers()) as socket:
                 room.begin()
                 writer = asyncio.create_task(room.write(socket.send))
                 try:

@@ -10,6 +10,7 @@ const GONE_MS = 30_000;
 export class Room {
   #connect;
   #name;
+  #token;
   #show;
   #epoch = null;
   #position = 0;
@@ -21,10 +22,14 @@ export class Room {
   #opened = 0;
   #heard = 0;
 
-  /** Calls `show(seq, user, text)` for every message, once and in order. `connect()` gives a new socket. */
-  constructor({ connect, name, show }) {
+  /**
+   * Calls `show(seq, user, text)` for every message, once and in order. `connect()` gives a new socket, on which `token`,
+   * where there is one, is the first that is said.
+   */
+  constructor({ connect, name, token, show }) {
     this.#connect = connect;
     this.#name = name;
+    this.#token = token;
     this.#show = show;
     this.#open();
     setInterval(() => this.#watch(), QUIET_MS / 4);
@@ -51,6 +56,7 @@ export class Room {
     this.#socket = socket;
     this.#opened = this.#heard = Date.now();
     socket.onerror = () => {}; // a close follows
+    if (this.#token) socket.onopen = () => socket.send(JSON.stringify({ type: "auth", token: this.#token }));
     socket.onclose = ({ code }) => this.#lost(socket, code);
     socket.onmessage = ({ data }) => {
       this.#heard = Date.now();
