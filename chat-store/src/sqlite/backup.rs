@@ -32,10 +32,10 @@ pub enum BackupError {
     /// The database cannot be read.
     #[error(transparent)]
     Source(#[from] OpenError),
-    /// Something has the copy's name already. It is as it was.
+    /// Something has the copy's name already, or is a log that SQLite would take for the copy's. It is as it was.
     #[error("{path:?} exists already")]
     Exists {
-        /// The copy.
+        /// What is there.
         path: PathBuf,
     },
     /// The copy cannot be written: its directory is missing or its disk is full, for example.
@@ -141,22 +141,41 @@ fn stoppable(conn: rusqlite::Result<Connection>, stop: &Arc<AtomicBool>) -> rusq
     Ok(conn)
 }
 
+/// The file that SQLite keeps beside a database under this suffix.
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Where the copy is to be.
 struct Target<'a>(&'a Path);
 
 impl Target<'_> {
     /// A directory of its own beside the copy, which goes with everything in it.
     fn draft(&self) -> Result<TempDir, BackupError> {
-        // A link that leads nowhere is something, too.
-        if fs::symlink_metadata(self.0).is_ok() {
-            return Err(self.exists());
-        }
+        self.check_free()?;
         if self.0.file_name().is_none() {
             return Err(self.failed(io::Error::from(io::ErrorKind::InvalidFilename)));
         }
         let directory = parent(self.0).canonicalize().map_err(|error| self.failed(error))?;
         let draft = tempfile::Builder::new().prefix(".chat-backup-").tempdir_in(directory);
         draft.map_err(|error| self.failed(error))
+    }
+
+    /// Nothing has the name, nor one of those beside it. A log that an earlier file of this name has left there would be
+    /// replayed into the copy, which is then damaged, or what nobody has written.
+    fn check_free(&self) -> Result<(), BackupError> {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let path = beside(self.0, suffix);
+            match fs::symlink_metadata(&path) {
+                // A link that leads nowhere is something, too.
+                Ok(_) => return Err(BackupError::Exists { path }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Has a file on the disk and gives it its name. Its size.
@@ -168,9 +187,10 @@ impl Target<'_> {
             Ok(opened.metadata()?.len())
         };
         let bytes = written().map_err(|error| self.failed::<io::Error>(error))?;
+        self.check_free()?;
         let draft = TempPath::try_from_path(file).map_err(|error| self.failed(error))?;
         draft.persist_noclobber(self.0).map_err(|refused| match refused.error.kind() {
-            io::ErrorKind::AlreadyExists => self.exists(),
+            io::ErrorKind::AlreadyExists => BackupError::Exists { path: self.0.to_owned() },
             _ => self.failed(refused.error),
         })?;
         if cfg!(unix) {
@@ -182,10 +202,6 @@ impl Target<'_> {
             }
         }
         Ok(bytes)
-    }
-
-    fn exists(&self) -> BackupError {
-        BackupError::Exists { path: self.0.to_owned() }
     }
 
     fn failed<E: std::error::Error + Send + Sync + 'static>(&self, source: E) -> BackupError {

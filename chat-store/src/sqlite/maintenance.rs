@@ -41,9 +41,9 @@ pub struct Migrated {
 /// everything that was committed before the call, has new epochs for all rooms, and is no larger than it must be.
 ///
 /// The copy is made and checked beside `copy` and gets its name once all of it is on the disk; nothing that is there
-/// already is replaced. It has the permissions of the database, which is not changed. While the database is read, its
-/// write-ahead log grows by what is committed meanwhile. A server that starts just then waits for some seconds, and may
-/// find the database in use.
+/// already is replaced: neither `copy` nor a log of an earlier file of that name. It has the permissions of the
+/// database, which is not changed. While the database is read, its write-ahead log grows by what is committed
+/// meanwhile. A server that starts just then waits for some seconds, and may find the database in use.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

@@ -147,6 +147,24 @@ async fn what_has_the_name_of_a_copy_already_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_log_that_an_earlier_file_of_this_name_left_is_not_replayed_into_a_copy() {
+    let (dir, path) = database().await;
+    let copy = dir.path().join("copy.db");
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let left = dir.path().join(format!("copy.db{suffix}"));
+        fs::write(&left, "of another").unwrap();
+        let before = names(dir.path());
+        let error = maintenance::backup(&path, &copy).await.unwrap_err();
+        assert!(matches!(&error, BackupError::Exists { path } if *path == left), "{error:?}");
+        assert!(names(dir.path()).is_subset(&before), "{:?}", names(dir.path()));
+        assert_eq!(fs::read(&left).unwrap(), b"of another");
+        fs::remove_file(&left).unwrap();
+    }
+    maintenance::backup(&path, &copy).await.unwrap();
+    open(&copy).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_copied_leaves_nothing_behind() {
     let (dir, good) = database().await;
     let alter = |sql: &str| Connection::open(&good).unwrap().execute_batch(sql).unwrap();
