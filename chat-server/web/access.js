@@ -4,6 +4,8 @@ const TOKEN = "chat.token";
 
 /** Asks again after this long, where the server does not answer. */
 const AGAIN_MS = 2000;
+/** An answer has this long to come. */
+const ANSWER_MS = 10_000;
 
 /** How to come in here: `user` is who is known already, `by` is "name", "token" or "elsewhere" for who is not. */
 export class Access {
@@ -26,7 +28,7 @@ export class Access {
   /** Asks until there is an answer. A token that is no longer accepted is forgotten. */
   async ask() {
     for (;;) {
-      const answer = await this.#ask(this.#token);
+      const answer = await this.askOnce();
       if (answer?.user) return { user: answer.user, by: answer.by };
       if (answer) {
         this.forget();
@@ -34,6 +36,11 @@ export class Access {
       }
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
+  }
+
+  /** Asks what is known now, and changes nothing. Null where the server does not answer. */
+  async askOnce() {
+    return this.#ask(this.#token);
   }
 
   /** Keeps a token that is good; the answer is whose it is, or why it is not kept. */
@@ -54,7 +61,7 @@ export class Access {
   async #ask(token) {
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
     try {
-      const answer = await this.#fetch("/api/v1/auth", { headers });
+      const answer = await this.#fetch("/api/v1/auth", { headers, signal: AbortSignal.timeout(ANSWER_MS) });
       return answer.ok ? await answer.json() : null;
     } catch {
       return null;

@@ -1,6 +1,7 @@
 // The page: a form to come in, and a room with its view for as long as the address names one.
 
 import { Access } from "./access.js";
+import { SIGNED_OUT } from "./connection.js";
 import { Room } from "./room.js";
 import { View, byId } from "./view.js";
 
@@ -65,6 +66,11 @@ function place() {
   return ID.test(user) && ID.test(room ?? "") && rest.length === 0 ? { user, room } : null;
 }
 
+/** Whether who is known so may be at this place. */
+function isAllowed(known, to) {
+  return to !== null && (known.user ? known.user.id === to.user : known.by === "name");
+}
+
 class App {
   #storage = new ForgivingStorage(() => localStorage);
   #access = new Access({ storage: new ForgivingStorage(() => sessionStorage) });
@@ -83,9 +89,10 @@ class App {
     this.#go();
   }
 
-  async #go() {
+  /** Goes to where the address says. `problem` is why one is not where one was, if something is wrong. */
+  async #go(problem) {
     const turn = ++this.#turn;
-    this.#room?.close();
+    this.#room?.close(problem);
     this.#room = null;
     this.#view.clear();
     const known = await this.#access.ask();
@@ -93,15 +100,15 @@ class App {
     if (turn !== this.#turn) return;
     this.#known = known;
     const to = place();
-    const isIn = to !== null && (known.user ? known.user.id === to.user : known.by === "name");
+    const isIn = isAllowed(known, to);
     byId("start").hidden = isIn;
     byId("chat").hidden = !isIn;
     if (isIn) this.#open(to);
-    else this.#ask(to);
+    else this.#ask(to, problem);
   }
 
   /** Shows the form, with what is known already and what the address or the last time says. */
-  #ask(to) {
+  #ask(to, problem = "") {
     document.title = "Chat";
     const { user, by } = this.#known;
     const way = user ? "known" : by;
@@ -109,7 +116,7 @@ class App {
       byId(`by-${field}`).hidden = byId(`by-${field}`).disabled = field !== way;
     }
     byId("start-join").disabled = way === "elsewhere";
-    byId("start-problem").textContent = "";
+    byId("start-problem").textContent = problem;
     byId("start-hint").textContent = HINTS[way] ?? "";
     byId("start-known").textContent = user ? `Signed in as ${user.name}` : "";
     byId("sign-out").hidden = this.#access.token === undefined;
@@ -154,9 +161,24 @@ class App {
     const view = this.#view;
     const url = socketUrl(this.#known.user ? undefined : user);
     const token = this.#access.token;
-    this.#room = new Room({ me: user, name: room, url, token, storage: this.#storage, view });
+    const access = () => this.#mayReturn();
+    this.#room = new Room({ me: user, name: room, url, token, access, storage: this.#storage, view });
     view.show(this.#room);
     this.#room.open();
+  }
+
+  /**
+   * Whether who was in the room may come back to it as before: a cookie may have ended, or be a newer one by now. Where
+   * not, it is left for the form. Null where the server does not answer.
+   */
+  async #mayReturn() {
+    const turn = this.#turn;
+    const known = await this.#access.askOnce();
+    if (known === null || turn !== this.#turn) return null;
+    const isAsBefore = Boolean(known.user) === Boolean(this.#known.user);
+    if (isAsBefore && isAllowed(known, place())) return true;
+    this.#go(known.user ? "Somebody else is signed in by now." : SIGNED_OUT);
+    return false;
   }
 
   #visible() {

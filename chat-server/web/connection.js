@@ -4,16 +4,18 @@
 const SUBPROTOCOLS = ["chat.v1.batch", "chat.v1"];
 
 /** Close codes after which coming back is of no use. */
-const FINAL_CLOSES = new Map([
-  [4001, "You are not signed in, or no longer."],
-  [4003, "You are banned from this server."],
-]);
+const FINAL_CLOSES = new Map([[4003, "You are banned from this server."]]);
 
 const CLOSE_DRAIN = 1001;
+/** What was shown when the socket was opened does not hold. What would be shown now may. */
+const CLOSE_UNAUTHENTICATED = 4001;
 const CLOSE_FLOODING = 4029;
 
 /** Errors to a join that pass; all others are final. */
 const PASSING_JOIN_ERRORS = new Set(["unavailable", "overloaded", "rate_limited", "internal"]);
+
+/** Why it ends where nobody is signed in any longer, or somebody else is. */
+export const SIGNED_OUT = "You are not signed in, or no longer.";
 
 const LEFT_REASONS = {
   removed: "You are no longer a member of this room.",
@@ -32,7 +34,7 @@ const SETTLED_MS = 10_000;
 /** A quiet connection is asked whether it lives, and has this long to answer. */
 const PING_MS = 20_000;
 const PONG_MS = 10_000;
-/** A socket has this long to open and say welcome. */
+/** A socket has this long to open and say welcome, and as long has the answer before it to come. */
 const OPEN_MS = 15_000;
 
 /** The commands, with their fields in the order of the documentation. */
@@ -93,29 +95,39 @@ export class Backoff {
 /**
  * Keeps one room joined over however many sockets it takes.
  *
- * `token`, where there is one, is the first thing that each socket says. `resume()` says where to go on. `on` has `state({name, …})`, `welcome(frame)`, `joined(frame)` and `frame(frame)`,
- * the last for all that is no reply. A reply goes to the callback of its command, in its place among the other frames;
- * where the connection ends first, that callback gets `{type: "lost"}`.
+ * `token`, where there is one, is the first thing that each socket says. `resume()` says where to go on. `on` has
+ * `state({name, …})`, `welcome(frame)`, `joined(frame)` and `frame(frame)`, the last for all that is no reply. A reply
+ * goes to the callback of its command, in its place among the other frames; where the connection ends first, that
+ * callback gets `{type: "lost"}`.
+ *
+ * A browser tells nobody why a socket did not open. So after one that was never welcomed, as after one that the end of
+ * a token closed, `access()` is asked before the next: true where whoever is here may come in as before, false where
+ * not, which ends it all, and null where there is no answer.
  */
 export class Connection {
   #url;
   #token;
+  #access;
   #room;
   #resume;
   #on;
   #backoff;
   #Socket;
   #socket = null;
+  #question = null;
   #replies = new Map();
   #nextId = 1;
+  #isWelcome = false;
   #isJoined = false;
+  #isDoubted = false;
   #isStopped = false;
   #retryAfterMs = 0;
   #timers = {};
 
-  constructor({ url, token, room, resume, on, random = Math.random, Socket = globalThis.WebSocket }) {
+  constructor({ url, token, access, room, resume, on, random = Math.random, Socket = globalThis.WebSocket }) {
     this.#url = url;
     this.#token = token;
+    this.#access = access;
     this.#room = room;
     this.#resume = resume;
     this.#on = on;
@@ -125,12 +137,32 @@ export class Connection {
 
   /** Opens a socket now; one that waits for its time waits no longer. */
   connect() {
-    if (this.#socket || this.#isStopped) return;
+    if (this.#socket || this.#question || this.#isStopped) return;
     this.#clearTimers();
     this.#on.state({ name: "connecting" });
+    this.#isWelcome = false;
+    if (this.#isDoubted) this.#ask();
+    else this.#open();
+  }
+
+  async #ask() {
+    const question = Symbol("access");
+    this.#question = question;
+    this.#timers.life = setTimeout(() => this.#drop(0), OPEN_MS);
+    const mayEnter = await this.#access();
+    // It may have taken too long, or all may be over.
+    if (question !== this.#question) return;
+    if (mayEnter === null) return this.#closed(0);
+    if (!mayEnter) return this.stop(SIGNED_OUT);
+    this.#question = null;
+    this.#open();
+  }
+
+  #open() {
+    clearTimeout(this.#timers.life);
+    this.#timers.life = setTimeout(() => this.#drop(0), OPEN_MS);
     const socket = new this.#Socket(this.#url, SUBPROTOCOLS);
     this.#socket = socket;
-    this.#timers.life = setTimeout(() => this.#drop(0), OPEN_MS);
     socket.onopen = () => {
       if (this.#token !== undefined) this.tell(commands.auth(this.#token));
     };
@@ -184,6 +216,7 @@ export class Connection {
       this.#replies.delete(frame.id);
       onReply(frame);
     } else if (frame.type === "welcome") {
+      this.#isWelcome = true;
       this.#on.welcome(frame);
       this.request(commands.join(this.#room, this.#resume()), (reply) => this.#joined(reply));
     } else if (frame.type === "left" && frame.room === this.#room) {
@@ -224,6 +257,7 @@ export class Connection {
   #closed(code) {
     this.#release();
     if (FINAL_CLOSES.has(code)) return this.stop(FINAL_CLOSES.get(code));
+    this.#isDoubted = code === CLOSE_UNAUTHENTICATED || !this.#isWelcome;
     const waitMs = Math.max(this.#retryAfterMs, this.#backoff.next(code));
     this.#retryAfterMs = 0;
     this.#timers.retry = setTimeout(() => this.connect(), waitMs);
@@ -235,6 +269,7 @@ export class Connection {
     this.#clearTimers();
     const socket = this.#socket;
     this.#socket = null;
+    this.#question = null;
     this.#isJoined = false;
     if (socket) {
       socket.onopen = null;

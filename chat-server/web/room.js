@@ -57,10 +57,11 @@ export class Room {
     this.#every(1000, () => this.view.typing(this.#people.typists(Date.now())));
   }
 
-  close() {
+  /** `reason` is for the reader, where there is one to give. */
+  close(reason) {
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#readTimer);
-    this.connection.stop();
+    this.connection.stop(reason);
   }
 
   /** Whether this user may delete what others wrote. */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 
-import { Person, launch } from "../support/page.mjs";
+import { AWAY, Person, launch } from "../support/page.mjs";
 import { Server } from "../support/server.mjs";
 
 const CSP = {
@@ -19,8 +19,6 @@ const CSP = {
   "form-action": "'none'",
   "frame-ancestors": "'none'",
 };
-/** What a browser says when a server is away; anything else is a complaint. */
-const AWAY = /WebSocket connection to .* failed|WebSocket is closed before|ERR_CONNECTION_REFUSED/;
 
 const screenshots = mkdtempSync(join(tmpdir(), "chat-web-screenshots-"));
 let server;

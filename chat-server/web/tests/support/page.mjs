@@ -16,6 +16,9 @@ const FLAGS = [
 ];
 const WAIT_MS = 15_000;
 
+/** What a browser says when a server is away; anything else is a complaint. */
+export const AWAY = /WebSocket connection to .* failed|WebSocket is closed before|ERR_CONNECTION_REFUSED/;
+
 /** Starts the browser, with these variables beside those of this process. */
 export async function launch(variables = {}) {
   if (!existsSync(CHROMIUM)) throw new Error(`there is no browser at ${CHROMIUM}`);

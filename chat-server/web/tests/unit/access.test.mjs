@@ -55,6 +55,14 @@ test("a token that has ended is forgotten", async () => {
   assert.deepEqual([access.token, kept.kept.size], [undefined, 0]);
 });
 
+test("a question in between changes nothing, and is asked once", async () => {
+  const kept = storage("ended");
+  const access = new Access({ storage: kept, ...server({ away: 1 }) });
+  assert.equal(await access.askOnce(), null);
+  assert.deepEqual(await access.askOnce(), { user: null, by: "token" });
+  assert.deepEqual([access.token, kept.kept.size], ["ended", 1]);
+});
+
 test("a server that is away is asked again, with the token", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { asked, fetch } = server({ away: 2 });

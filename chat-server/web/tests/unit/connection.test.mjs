@@ -219,18 +219,12 @@ test("an edit that was lost is sent again unless the replay shows it", () => {
   assert.equal(socket().last("edit").text, "newer");
 });
 
-test("closes that are final are final", () => {
-  for (const code of [4001, 4003]) {
-    enter(1);
-    socket().end(code);
-    const sockets = FakeSocket.opened.length;
-    reconnect();
-    assert.equal(FakeSocket.opened.length, sockets);
-    assert.equal(view.states.at(-1).name, "stopped");
-    room.close();
-    room = new Room({ me: "ann", name: "r", storage, view, url: "ws://x/ws", Socket: FakeSocket });
-    room.open();
-  }
+test("who is banned stays out", () => {
+  enter(1);
+  socket().end(4003);
+  reconnect();
+  assert.equal(FakeSocket.opened.length, 1);
+  assert.deepEqual(view.states.at(-1), { name: "stopped", reason: "You are banned from this server." });
 });
 
 test("who may no longer read, or never might, is told why and stays out", () => {
