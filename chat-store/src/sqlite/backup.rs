@@ -95,6 +95,7 @@ fn write(
     if !fs::exists(database).map_err(|source| OpenError::Io { path: database.to_owned(), source })? {
         return Err(missing().into());
     }
+    let _traces = Traces::of_reading(database);
     let conn = stoppable(open::reader(database), stop).map_err(source)?;
     if open::identify(&conn, database, StartCheck::HeaderOnly)? == 0 {
         return Err(missing().into());
@@ -146,6 +147,39 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// The empty log and its shared memory that reading makes beside a database that nobody has open. They go when this is
+/// dropped, after the connection that read.
+struct Traces<'a>(Option<&'a Path>);
+
+impl<'a> Traces<'a> {
+    fn of_reading(database: &'a Path) -> Self {
+        Self(log_bytes(database).is_none().then_some(database))
+    }
+
+    /// A connection that only reads cannot remove them; one that could write does when it closes, unless another has
+    /// the database open by then. Nobody is told where that fails: a copy is no worse for it.
+    fn remove(database: &Path) -> rusqlite::Result<()> {
+        let conn = file_connection(database)?;
+        conn.query_row("SELECT 1 FROM sqlite_schema", [], |_| Ok(()))?;
+        conn.close().map_err(|(_, error)| error)
+    }
+}
+
+impl Drop for Traces<'_> {
+    fn drop(&mut self) {
+        // Where somebody has written meanwhile, the log is theirs.
+        if let Some(database) = self.0.filter(|database| log_bytes(database) == Some(0)) {
+            let _ = Self::remove(database);
+        }
+    }
+}
+
+/// The size of a database's log, where it has one. SQLite has it beside the file, not beside a link to it.
+fn log_bytes(database: &Path) -> Option<u64> {
+    let database = database.canonicalize().ok()?;
+    fs::metadata(beside(&database, "-wal")).ok().map(|log| log.len())
 }
 
 /// Where the copy is to be.
