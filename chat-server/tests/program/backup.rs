@@ -207,7 +207,7 @@ async fn a_copy_that_is_interrupted_leaves_nothing() {
     for name in ["INT", "TERM"] {
         // Each write takes a tenth of a second, so that the signal comes in the middle.
         let mut command = back_up_under_strace(&database, &copy, "pwrite64:delay_enter=100000");
-        let child = command.spawn().expect("strace is needed");
+        let child = command.current_dir(dir.path()).spawn().expect("strace is needed");
         let strace = child.id().unwrap();
         let begun = async {
             while names(target.path()).is_empty() {

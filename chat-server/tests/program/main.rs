@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use tempfile::{TempDir, tempdir};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdout, Command},
@@ -53,8 +54,14 @@ struct Said {
     err: String,
 }
 
+/// Runs it to its end, in a directory of its own: a mistake that is one no longer starts a server, which would make its
+/// database here.
 async fn run(mut command: Command) -> Said {
-    let output = timeout(DEADLINE, command.output()).await.expect("it ends").unwrap();
+    let dir = tempdir().unwrap();
+    let output = command.current_dir(dir.path()).output();
+    let output = timeout(DEADLINE, output).await.expect("it ends").unwrap();
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert!(left.is_empty(), "it made what it was not told to: {left:?}");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -88,6 +95,8 @@ impl Said {
 struct Running {
     child: Child,
     out: tokio::io::Lines<BufReader<ChildStdout>>,
+    /// Where it runs.
+    dir: TempDir,
     /// The first line that it said.
     line: String,
 }
@@ -106,14 +115,15 @@ impl Running {
     }
 
     async fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        let dir = tempdir().unwrap();
+        let mut child = command.current_dir(dir.path()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(DEADLINE, out.next_line()).await.expect("it starts").unwrap();
         let Some(line) = line else {
             let output = child.wait_with_output().await.unwrap();
             panic!("it did not start: {}", String::from_utf8_lossy(&output.stderr));
         };
-        Self { child, out, line }
+        Self { child, out, dir, line }
     }
 
     fn address(&self) -> SocketAddr {

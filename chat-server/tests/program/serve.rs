@@ -48,6 +48,15 @@ async fn a_flag_beats_the_environment_and_metrics_are_shown() {
 }
 
 #[tokio::test]
+async fn without_a_setting_the_database_is_made_where_the_server_is_started() {
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--log", "warn"]);
+    let running = Running::of(command).await;
+    assert!(running.dir.path().join("chat-data/chat.db").is_file());
+    assert!(running.end().await.success());
+}
+
+#[tokio::test]
 async fn limits_from_a_file_hold() {
     let dir = tempdir().unwrap();
     let file = dir.path().join("chat.toml");

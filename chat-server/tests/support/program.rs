@@ -54,6 +54,7 @@ impl Home {
             command.env_remove(name);
         }
         let mut child = command
+            .current_dir(self.0.path())
             .args(["--listen", "127.0.0.1:0", "--database", &database])
             .args(if arguments.contains(&"--auth") { &[][..] } else { &["--auth", "open"] })
             .args(arguments)
