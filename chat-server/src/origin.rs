@@ -75,6 +75,15 @@ impl std::str::FromStr for Origin {
     }
 }
 
+/// Which page a request comes from, where that one may talk to this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// One of this server's own origin, or none: browsers name the origin of all pages that could do harm.
+    OwnOrNone,
+    /// One of another origin that is allowed, as the browser names it.
+    Allowed(HeaderValue),
+}
+
 /// The origins that may talk to a server: its own, and those it was told of.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Origins {
@@ -91,18 +100,20 @@ impl Origins {
     ///
     /// # Errors
     /// 400 for two origins, 403 for a foreign one, or one that cannot be read (`null` among them).
-    pub(crate) fn check(&self, headers: &HeaderMap, scheme: Scheme) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, headers: &HeaderMap, scheme: Scheme) -> Result<Page, ApiError> {
         let mut origins = headers.get_all(ORIGIN).into_iter();
-        let origin = match (origins.next(), origins.next()) {
-            (None, _) => return Ok(()),
+        let header = match (origins.next(), origins.next()) {
+            (None, _) => return Ok(Page::OwnOrNone),
             (Some(_), Some(_)) => {
                 return Err(ApiError::invalid(StatusCode::BAD_REQUEST, "one Origin header at most"));
             }
-            (Some(origin), None) => origin.to_str().ok().and_then(|text| text.parse::<Origin>().ok()),
+            (Some(header), None) => header,
         };
+        let origin = header.to_str().ok().and_then(|text| text.parse::<Origin>().ok());
         let own = headers.get(HOST).and_then(|host| Origin::of_host(scheme, host));
         match origin {
-            Some(origin) if own.as_ref() == Some(&origin) || self.allowed.contains(&origin) => Ok(()),
+            Some(origin) if own.as_ref() == Some(&origin) => Ok(Page::OwnOrNone),
+            Some(origin) if self.allowed.contains(&origin) => Ok(Page::Allowed(header.clone())),
             _ => Err(ApiError::forbidden("pages of this origin may not talk to this server")),
         }
     }
@@ -119,7 +130,7 @@ mod tests {
         }
         let mut allowed = Origins::default();
         allowed.allow("https://good.example".parse().unwrap());
-        allowed.check(&headers, scheme).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        allowed.check(&headers, scheme).map_or_else(|refusal| refusal.status().as_u16(), |_page| 200)
     }
 
     fn status(host: &'static str, origins: &[&'static str]) -> u16 {
