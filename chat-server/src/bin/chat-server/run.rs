@@ -196,8 +196,10 @@ pub(crate) fn end_signal() -> io::Result<impl Future<Output = ()>> {
 async fn reload_at(mut reloads: Signal, tls: Tls) {
     while reloads.recv().await.is_some() {
         let tls = tls.clone();
-        // It logs by itself what came of it.
-        let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+        // A bug in there was reported by the panic hook.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || tls.reload()).await {
+            tracing::error!(%error, "the certificates remain as they were");
+        }
     }
 }
 
