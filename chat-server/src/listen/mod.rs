@@ -22,7 +22,7 @@ use tower::Service;
 pub(crate) use self::patient::Patient;
 use crate::{
     admission::{Admission, Full, Permit},
-    connection::transport::Counted,
+    connection::transport::{Counted, Transport},
     headers,
     lifecycle::Lifecycle,
     limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_WAIT_MAX, HEADERS_MAX, TLS_HANDSHAKE_WAIT_MAX},
@@ -137,7 +137,7 @@ where
 /// hyper is given a type that the upgrade knows how to unwrap: any other would hide the stream from it.
 async fn speak<S>(stream: S, app: Router, arrival: Arrival, lifecycle: &Lifecycle)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     let peer = arrival.peer;
     let service = service_fn(move |mut request: Request<Incoming>| {
