@@ -101,8 +101,7 @@ impl Door {
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr, permit: Arc<Permit>) {
-        // Only for latency: a socket that refuses still works.
-        let _ = stream.set_nodelay(true);
+        stream.tune();
         let Some(tls) = self.tls else {
             let arrival = Arrival { peer, scheme: Scheme::Http, permit };
             return speak(stream, self.app, arrival, &self.lifecycle).await;
