@@ -1,5 +1,7 @@
 //! Which web pages may talk to this server.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use axum::http::{
     HeaderMap, HeaderValue, StatusCode, Uri,
     header::{HOST, ORIGIN},
@@ -38,9 +40,9 @@ impl Scheme {
     }
 }
 
-/// Text that is no origin: one is `http://` or `https://`, a host and at most a port.
+/// Text that is no origin: one is `http://` or `https://`, a host and at most a port. There are no wildcards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is http:// or https://, a host and at most a port")]
+#[error("an origin is http:// or https://, a host without wildcards and at most a port")]
 pub struct InvalidOrigin;
 
 impl Origin {
@@ -55,11 +57,22 @@ impl Origin {
             uri.authority().filter(|found| found.as_str() == authority && !authority.contains('@'))?;
         let port = match authority.port() {
             Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(':') => return None,
+            // Not one that can be a port.
+            None if authority.as_str().len() > authority.host().len() => return None,
             None => scheme.default_port(),
         };
-        Some(Self { scheme, host: authority.host().to_ascii_lowercase().into(), port })
+        let host = authority.host().to_ascii_lowercase();
+        is_host(&host).then(|| Self { scheme, host: host.into(), port })
     }
+}
+
+/// Whether a browser can be at a host of this name.
+fn is_host(host: &str) -> bool {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+    }
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !host.is_empty() && host.bytes().all(is_of_name)
 }
 
 impl std::str::FromStr for Origin {
@@ -135,6 +148,32 @@ mod tests {
 
     fn status(host: &'static str, origins: &[&'static str]) -> u16 {
         status_under(Scheme::Http, host, origins)
+    }
+
+    #[test]
+    fn what_no_browser_ever_names_is_no_origin() {
+        for text in [
+            "https://*.example",
+            "https://*",
+            "https://",
+            "https://a!b",
+            "https://a%2eb",
+            "https://a.example:",
+            "https://a.example:65536",
+            "https://[::1",
+            "https://[::x]",
+            "https://[v1.a]",
+            "https://ann@a.example",
+            "https://a.example/",
+            "wss://a.example",
+        ] {
+            assert_eq!(text.parse::<Origin>(), Err(InvalidOrigin), "{text}");
+        }
+        for text in
+            ["http://localhost:3000", "https://a_b-c.xn--bcher-kva.example", "http://[2001:db8::1]:8080"]
+        {
+            assert!(text.parse::<Origin>().is_ok(), "{text}");
+        }
     }
 
     #[test]
