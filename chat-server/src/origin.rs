@@ -64,6 +64,11 @@ impl Origin {
         let host = authority.host().to_ascii_lowercase();
         is_host(&host).then(|| Self { scheme, host: host.into(), port })
     }
+
+    /// Whether its host is an address or the name that is this machine's everywhere: nobody else can give it out.
+    fn is_of_no_domain(&self) -> bool {
+        &*self.host == "localhost" || self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
+    }
 }
 
 /// Whether a browser can be at a host of this name.
@@ -101,6 +106,17 @@ pub(crate) enum Page {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Origins {
     allowed: Vec<Origin>,
+    names: Names,
+}
+
+/// Under which names a server is itself.
+#[derive(Debug, Default, Clone, Copy)]
+enum Names {
+    /// Whatever a request's `Host` says.
+    #[default]
+    Any,
+    /// Addresses, `localhost`, and the hosts of allowed origins.
+    Known,
 }
 
 impl Origins {
@@ -108,12 +124,24 @@ impl Origins {
         self.allowed.push(origin);
     }
 
+    pub(crate) fn answer_to_known_names(&mut self) {
+        self.names = Names::Known;
+    }
+
     /// Checks which page a request comes from; under `scheme` it reached this server. Other programs than browsers
     /// send no `Origin`, which is fine.
     ///
     /// # Errors
-    /// 400 for two origins, 403 for a foreign one, or one that cannot be read (`null` among them).
+    /// 400 for two origins, 403 for a foreign one, or one that cannot be read (`null` among them); 403 where the server
+    /// answers to known names only, and the request is for another.
     pub(crate) fn check(&self, headers: &HeaderMap, scheme: Scheme) -> Result<Page, ApiError> {
+        let own = headers.get(HOST).map(|host| Origin::of_host(scheme, host));
+        // Also where no origin is named: to a browser the page is of this server, and may read without naming one.
+        if let (Names::Known, Some(own)) = (self.names, &own)
+            && !own.as_ref().is_some_and(|own| self.is_known(own))
+        {
+            return Err(ApiError::forbidden("this server does not answer to this name"));
+        }
         let mut origins = headers.get_all(ORIGIN).into_iter();
         let header = match (origins.next(), origins.next()) {
             (None, _) => return Ok(Page::OwnOrNone),
@@ -123,12 +151,15 @@ impl Origins {
             (Some(header), None) => header,
         };
         let origin = header.to_str().ok().and_then(|text| text.parse::<Origin>().ok());
-        let own = headers.get(HOST).and_then(|host| Origin::of_host(scheme, host));
         match origin {
-            Some(origin) if own.as_ref() == Some(&origin) => Ok(Page::OwnOrNone),
+            Some(origin) if own.flatten().as_ref() == Some(&origin) => Ok(Page::OwnOrNone),
             Some(origin) if self.allowed.contains(&origin) => Ok(Page::Allowed(header.clone())),
             _ => Err(ApiError::forbidden("pages of this origin may not talk to this server")),
         }
+    }
+
+    fn is_known(&self, own: &Origin) -> bool {
+        own.is_of_no_domain() || self.allowed.iter().any(|allowed| allowed.host == own.host)
     }
 }
 
@@ -212,5 +243,34 @@ mod tests {
             assert_eq!(status("chat.test:8080", &[foreign]), 403, "{foreign}");
         }
         assert_eq!(status("chat.test", &["http://chat.test", "http://chat.test"]), 400);
+    }
+
+    /// A name that somebody else gives out can be made to lead here (DNS rebinding).
+    #[test]
+    fn a_server_of_known_names_is_nobody_under_others() {
+        let mut origins = Origins::default();
+        origins.allow("https://good.example".parse().unwrap());
+        origins.answer_to_known_names();
+        let status = |host: Option<&'static str>, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(host.map(|host| (HOST, HeaderValue::from_static(host))));
+            headers.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
+            origins
+                .check(&headers, Scheme::Http)
+                .map_or_else(|refusal| refusal.status().as_u16(), |_page| 200)
+        };
+        for host in
+            ["127.0.0.1:8080", "[::1]:8080", "192.0.2.1", "localhost:8080", "LOCALHOST", "good.example:8080"]
+        {
+            assert_eq!(status(Some(host), None), 200, "{host}");
+            assert_eq!(status(Some(host), Some("https://good.example")), 200, "{host}");
+            assert_eq!(status(Some(host), Some("http://evil.test")), 403, "{host}");
+        }
+        assert_eq!(status(Some("localhost:8080"), Some("http://localhost:8080")), 200);
+        assert_eq!(status(None, None), 200, "no browser leaves it out");
+        for host in ["evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test", "0x7f.1", "", "a b"] {
+            assert_eq!(status(Some(host), None), 403, "{host}");
+        }
+        assert_eq!(status(Some("evil.test:8080"), Some("http://evil.test:8080")), 403);
     }
 }

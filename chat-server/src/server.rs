@@ -108,6 +108,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes only addresses, `localhost` and the hosts of [allowed origins](Self::allow_origin) for its own name: a request
+    /// of the API or the socket with another `Host` is answered 403.
+    ///
+    /// It is for servers that believe everybody ([`OpenAuth`](crate::OpenAuth)) and rely on nobody else reaching them. A
+    /// browser on the same machine does, and any page that is open in it can give the server a name of its own (DNS
+    /// rebinding), under which it then passes for the server's page.
+    pub fn known_names_only(mut self) -> Self {
+        self.0.origins.answer_to_known_names();
+        self
+    }
+
     /// Believes the proxies in these networks: whom they name in `X-Forwarded-For` is the client
     /// ([`ClientAddress`](crate::ClientAddress)), and `X-Forwarded-Proto` is the scheme of the server's own origin.
     /// Such a proxy must set or extend both headers, whatever its client sent. Without any, nobody is believed.

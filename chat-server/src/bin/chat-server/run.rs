@@ -130,7 +130,7 @@ fn furnish(builder: ServerBuilder, settings: &Settings, files: Files) -> ServerB
         builder = builder.tls(tls);
     }
     match (settings.auth, files.key) {
-        (Auth::Open, _) => builder.authenticator(OpenAuth),
+        (Auth::Open, _) => builder.authenticator(OpenAuth).known_names_only(),
         (Auth::Jwt, Some(key)) => builder.authenticator(tokens(key, settings)),
         // The rules of the settings let it not come to this. Nobody is believed then.
         (Auth::Jwt, None) => builder,
