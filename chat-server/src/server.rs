@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     headers, health,
     lifecycle::Lifecycle,
-    limits::{DRAIN_WAIT_DEFAULT, METRICS_CONNECTIONS_MAX, METRICS_UPKEEP_PERIOD},
+    limits::{DRAIN_WAIT_DEFAULT, METRICS_UPKEEP_PERIOD},
     listen::{self, Door},
     metrics::Metrics,
     origin::{Origin, Origins},
@@ -128,7 +128,7 @@ impl ServerBuilder {
     }
 
     /// How many connections there may be at a time, sockets among them; no limit unless set. Whoever comes when
-    /// there are so many is answered 503 and closed.
+    /// there are so many is answered 503 and closed; under TLS closed without an answer, which would take a handshake.
     ///
     /// It holds for [`Server::serve`], and should leave descriptors for what else the process opens.
     pub const fn connections_max(mut self, max: usize) -> Self {
@@ -137,7 +137,7 @@ impl ServerBuilder {
     }
 
     /// How many connections one address may have at a time; no limit unless set. One too many is answered 429 and
-    /// closed. Of IPv6 a network of 64 bits counts as one address.
+    /// closed; under TLS closed without an answer. Of IPv6 a network of 64 bits counts as one address.
     ///
     /// The connections of a trusted proxy do not count for the proxy: behind it each client's sockets count for the
     /// client, and one too many is answered 429.
@@ -258,7 +258,7 @@ impl Server {
         let routes = health::open_routes().fallback(async || ApiError::not_found());
         let door = Door {
             app: self.finish(routes),
-            admission: Admission::up_to(METRICS_CONNECTIONS_MAX),
+            admission: Admission::of_metrics(),
             proxies: Proxies::default(),
             lifecycle: Lifecycle::default(),
             tls: None,

@@ -46,7 +46,7 @@ pub(crate) struct Door {
 
 /// Lets whoever connects in, until `shutdown` is ready.
 pub(crate) async fn accept(listener: TcpListener, door: Door, shutdown: impl Future<Output = ()>) {
-    let mut refusals = Refusals::default();
+    let refusals = Refusals::default();
     let mut failures = Seldom::default();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -59,8 +59,8 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, shutdown: impl Fut
             Ok((stream, peer)) => match door.admit(peer) {
                 Ok(permit) => door.lifecycle.spawn(door.clone().serve(stream, peer, permit)),
                 // A handshake to say so would cost more than the connection.
-                Err(full) if door.tls.is_some() => refusals.note(peer, full),
-                Err(full) => refusals.refuse(stream, peer, full, &door.lifecycle),
+                Err(_full) if door.tls.is_some() => {}
+                Err(full) => refusals.refuse(stream, full, &door.lifecycle),
             },
             Err(error) if is_of_peer(&error) => {}
             Err(error) => {
@@ -96,8 +96,7 @@ struct Arrival {
 
 impl Door {
     fn admit(&self, peer: SocketAddr) -> Result<Arc<Permit>, Full> {
-        let ip = peer.ip();
-        self.admission.connection((!self.proxies.trust(ip)).then_some(ip)).map(Arc::new)
+        self.admission.connection(peer.ip(), &self.proxies).map(Arc::new)
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr, permit: Arc<Permit>) {

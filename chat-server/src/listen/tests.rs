@@ -21,7 +21,7 @@ async fn spawn_on<S: Transport>(stream: S, scheme: Scheme) -> JoinHandle<()> {
     let engine = Engine::builder(MemoryStore::new()).build().await.unwrap();
     let server = Server::builder(engine).authenticator(OpenAuth).build();
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-    let permit = Arc::new(server.admission().connection(Some(peer.ip())).unwrap());
+    let permit = Arc::new(server.admission().connection(peer.ip(), server.proxies()).unwrap());
     tokio::spawn(async move {
         speak(stream, server.app(), Arrival { peer, scheme, permit }, server.lifecycle()).await;
     })
