@@ -209,6 +209,7 @@ async fn the_figures_are_for_the_machine_and_for_admins() {
     };
     assert_eq!(by_proxy(passed_on).await, 200, "the machine itself, through its proxy");
     assert_eq!(by_proxy("X-Forwarded-For: 203.0.113.9\r\n").await, 403);
+    assert_eq!(by_proxy("Forwarded: for=127.0.0.1\r\n").await, 403, "nobody is believed in that header");
     assert_eq!(by_proxy("X-Forwarded-For: 127.0.0.1, 203.0.113.9\r\n").await, 403);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
