@@ -11,8 +11,9 @@ use chat_core::protocol::{CommandError, ErrorCode};
 
 use crate::{
     error::ApiError,
-    limits::{ADDRESS_FULL_RETRY, SERVER_FULL_RETRY},
-    peer::ClientAddress,
+    limits::{ADDRESS_FULL_RETRY, METRICS_CONNECTIONS_MAX, SERVER_FULL_RETRY},
+    peer::{ClientAddress, Proxies},
+    seldom::Seldom,
 };
 
 /// The limits, and what is open. A clone counts the same connections.
@@ -22,7 +23,17 @@ use crate::{
 pub(crate) struct Admission {
     pub(crate) connections_max: usize,
     pub(crate) per_address_max: Option<usize>,
+    of: Of,
     open: Arc<Mutex<Open>>,
+    log: Arc<Mutex<Seldom>>,
+}
+
+/// Whose connections these are.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Clients,
+    /// Of the address that has the metrics alone.
+    Metrics,
 }
 
 #[derive(Debug, Default)]
@@ -52,15 +63,6 @@ impl From<IpAddr> for Block {
 pub(crate) enum Full {
     Server,
     Address,
-}
-
-impl Full {
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Server => "server_full",
-            Self::Address => "address_full",
-        }
-    }
 }
 
 impl From<Full> for ApiError {
@@ -100,15 +102,25 @@ pub(crate) struct SocketPermit {
 
 impl Admission {
     pub(crate) fn unlimited() -> Self {
-        Self::up_to(usize::MAX)
+        Self::new(usize::MAX, Of::Clients)
     }
 
-    pub(crate) fn up_to(connections_max: usize) -> Self {
-        Self { connections_max, per_address_max: None, open: Arc::default() }
+    /// Those of the address that has the metrics alone.
+    pub(crate) fn of_metrics() -> Self {
+        Self::new(METRICS_CONNECTIONS_MAX, Of::Metrics)
     }
 
-    /// A place for a TCP connection, which counts for its peer's address unless that is a proxy's (`None`).
-    pub(crate) fn connection(&self, peer: Option<IpAddr>) -> Result<Permit, Full> {
+    fn new(connections_max: usize, of: Of) -> Self {
+        Self { connections_max, per_address_max: None, of, open: Arc::default(), log: Arc::default() }
+    }
+
+    /// A place for a TCP connection. It counts for its peer's address, unless that is a proxy's.
+    pub(crate) fn connection(&self, peer: IpAddr, proxies: &Proxies) -> Result<Permit, Full> {
+        let place = self.find_place((!proxies.trust(peer)).then_some(peer));
+        place.inspect_err(|full| self.note_refused(peer, *full))
+    }
+
+    fn find_place(&self, peer: Option<IpAddr>) -> Result<Permit, Full> {
         let mut open = lock(&self.open);
         if open.connections >= self.connections_max {
             return Err(Full::Server);
@@ -125,12 +137,26 @@ impl Admission {
         let is_counted = connection.as_ref().is_none_or(|permit| permit.block.is_some());
         let client = match request.get::<ClientAddress>() {
             Some(client) if !is_counted && client.is_passed_on() => {
-                let block = self.count_block(&mut lock(&self.open), client.ip())?;
+                let counted = self.count_block(&mut lock(&self.open), client.ip());
+                let block = counted.inspect_err(|full| self.note_refused(client.ip(), *full))?;
                 Some(Box::new(Permit { open: Arc::clone(&self.open), is_connection: false, block }))
             }
             _ => None,
         };
         Ok(SocketPermit { _connection: connection, _client: client })
+    }
+
+    fn note_refused(&self, client: IpAddr, full: Full) {
+        let reason = match (self.of, full) {
+            (Of::Clients, Full::Server) => "server_full",
+            (Of::Clients, Full::Address) => "address_full",
+            (Of::Metrics, _) => "metrics_full",
+        };
+        metrics::counter!("chat_connections_refused_total", "reason" => reason).increment(1);
+        let speaks = self.log.lock().unwrap_or_else(PoisonError::into_inner).speak();
+        if let Some(unsaid) = speaks {
+            tracing::warn!(%client, reason, unsaid, "a connection was refused");
+        }
     }
 
     /// Counts one more for an address; nothing where addresses have no limit.
@@ -169,12 +195,12 @@ mod tests {
     use super::*;
 
     fn admission(connections_max: usize, per_address_max: usize) -> Admission {
-        Admission { per_address_max: Some(per_address_max), ..Admission::up_to(connections_max) }
+        Admission { per_address_max: Some(per_address_max), connections_max, ..Admission::unlimited() }
     }
 
     /// A place for a peer with this address.
     fn place(admission: &Admission, ip: &str) -> Result<Permit, Full> {
-        admission.connection(Some(ip.parse().unwrap()))
+        admission.connection(ip.parse().unwrap(), &Proxies::default())
     }
 
     #[test]
@@ -198,11 +224,11 @@ mod tests {
     #[test]
     fn the_server_has_its_limit_also_for_proxies() {
         let admission = admission(2, 2);
-        let held = [admission.connection(None).unwrap(), place(&admission, "192.0.2.1").unwrap()];
-        assert_eq!(admission.connection(None).unwrap_err(), Full::Server);
+        let held = [admission.find_place(None).unwrap(), place(&admission, "192.0.2.1").unwrap()];
+        assert_eq!(admission.find_place(None).unwrap_err(), Full::Server);
         assert_eq!(place(&admission, "192.0.2.2").unwrap_err(), Full::Server);
         drop(held);
-        admission.connection(None).unwrap();
+        admission.find_place(None).unwrap();
     }
 
     #[test]
@@ -210,8 +236,8 @@ mod tests {
         let admission = admission(1000, 1);
         for n in 0..=255 {
             let address = IpAddr::from([192, 0, 2, n]);
-            let _first = admission.connection(Some(address)).unwrap();
-            assert_eq!(admission.connection(Some(address)).unwrap_err(), Full::Address);
+            let _first = admission.find_place(Some(address)).unwrap();
+            assert_eq!(admission.find_place(Some(address)).unwrap_err(), Full::Address);
         }
         let open = lock(&admission.open);
         assert_eq!((open.connections, open.by_block.len()), (0, 0));

@@ -38,6 +38,8 @@ mod rates;
 mod refusal;
 mod seldom;
 mod server;
+#[cfg(test)]
+mod slow_tls;
 mod target;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -17,6 +17,9 @@ pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long a request's body may take to arrive. Then: 408.
 pub const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long a browser may rely on what it was told a page of an allowed origin may ask. It asks again then.
+pub const PREFLIGHT_AGE_MAX: Duration = Duration::from_mins(10);
+
 /// Rooms or members of one page. A larger `limit` is capped.
 pub const LIST_PAGE_MAX: usize = 200;
 

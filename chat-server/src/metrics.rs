@@ -79,7 +79,10 @@ impl Metrics {
 fn describe() {
     describe_gauge!("chat_connections", "WebSocket connections that are open.");
     describe_counter!("chat_connections_opened_total", "WebSocket connections that were opened.");
-    describe_counter!("chat_connections_refused_total", "Connections that were one too many, by why.");
+    describe_counter!(
+        "chat_connections_refused_total",
+        "Connections, and sockets behind a proxy, that were one too many, by why."
+    );
     describe_counter!("chat_connections_closed_total", "WebSocket connections that ended, by why.");
 }
 

@@ -1,6 +1,6 @@
 //! Connections that are one too many.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::response::IntoResponse;
 use tokio::{
@@ -16,35 +16,23 @@ use crate::{
     headers,
     lifecycle::Lifecycle,
     limits::{REFUSAL_WAIT_MAX, REFUSALS_MAX},
-    seldom::Seldom,
 };
 
 /// Turns connections away, at the cost of a bounded number of tasks.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     room: Arc<Semaphore>,
-    log: Seldom,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(REFUSALS_MAX)), log: Seldom::default() }
+        Self { room: Arc::new(Semaphore::new(REFUSALS_MAX)) }
     }
 }
 
 impl Refusals {
-    /// Counts a connection that is dropped.
-    pub(crate) fn note(&mut self, peer: SocketAddr, full: Full) {
-        let reason = full.reason();
-        metrics::counter!("chat_connections_refused_total", "reason" => reason).increment(1);
-        if let Some(unsaid) = self.log.speak() {
-            tracing::warn!(%peer, reason, unsaid, "a connection was refused");
-        }
-    }
-
     /// Answers without a look at the request, and closes.
-    pub(crate) fn refuse(&mut self, stream: TcpStream, peer: SocketAddr, full: Full, lifecycle: &Lifecycle) {
-        self.note(peer, full);
+    pub(crate) fn refuse(&self, stream: TcpStream, full: Full, lifecycle: &Lifecycle) {
         // A new socket takes these few bytes at once; where it does not, its peer misses the answer.
         let _ = socket2::SockRef::from(&stream).send(&answer(full));
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { return };

@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     headers, health,
     lifecycle::Lifecycle,
-    limits::{DRAIN_WAIT_DEFAULT, METRICS_CONNECTIONS_MAX, METRICS_UPKEEP_PERIOD},
+    limits::{DRAIN_WAIT_DEFAULT, METRICS_UPKEEP_PERIOD},
     listen::{self, Door},
     metrics::Metrics,
     origin::{Origin, Origins},
@@ -108,6 +108,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes pages for the server's own only at addresses, at `localhost` and at the hosts of
+    /// [allowed origins](Self::allow_origin), whatever else `Host` says.
+    ///
+    /// It is for servers that believe everybody ([`OpenAuth`](crate::OpenAuth)) and rely on nobody else reaching them. A
+    /// browser on the same machine does, and any page that is open in it can give the server a name of its own (DNS
+    /// rebinding), under which it then passes for the server's page.
+    pub fn known_names_only(mut self) -> Self {
+        self.0.origins.be_known_names_only();
+        self
+    }
+
     /// Believes the proxies in these networks: whom they name in `X-Forwarded-For` is the client
     /// ([`ClientAddress`](crate::ClientAddress)), and `X-Forwarded-Proto` is the scheme of the server's own origin.
     /// Such a proxy must set or extend both headers, whatever its client sent. Without any, nobody is believed.
@@ -117,7 +128,7 @@ impl ServerBuilder {
     }
 
     /// How many connections there may be at a time, sockets among them; no limit unless set. Whoever comes when
-    /// there are so many is answered 503 and closed.
+    /// there are so many is answered 503 and closed; under TLS closed without an answer, which would take a handshake.
     ///
     /// It holds for [`Server::serve`], and should leave descriptors for what else the process opens.
     pub const fn connections_max(mut self, max: usize) -> Self {
@@ -126,7 +137,7 @@ impl ServerBuilder {
     }
 
     /// How many connections one address may have at a time; no limit unless set. One too many is answered 429 and
-    /// closed. Of IPv6 a network of 64 bits counts as one address.
+    /// closed; under TLS closed without an answer. Of IPv6 a network of 64 bits counts as one address.
     ///
     /// The connections of a trusted proxy do not count for the proxy: behind it each client's sockets count for the
     /// client, and one too many is answered 429.
@@ -247,7 +258,7 @@ impl Server {
         let routes = health::open_routes().fallback(async || ApiError::not_found());
         let door = Door {
             app: self.finish(routes),
-            admission: Admission::up_to(METRICS_CONNECTIONS_MAX),
+            admission: Admission::of_metrics(),
             proxies: Proxies::default(),
             lifecycle: Lifecycle::default(),
             tls: None,

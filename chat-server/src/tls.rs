@@ -49,7 +49,7 @@ const ALPN: &[u8] = b"http/1.1";
 /// let engine = Engine::builder(MemoryStore::new()).build().await?;
 /// let server = Server::builder(engine).tls(tls.clone()).build();
 /// // For example at a SIGHUP:
-/// tls.reload();
+/// tls.reload()?;
 /// # drop(server);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
@@ -62,7 +62,8 @@ struct Inner {
     cert: PathBuf,
     key: PathBuf,
     in_service: RwLock<Arc<ServerConfig>>,
-    /// What the files held when they were last tried; `None` where they could not be read.
+    /// What the files held when they were last tried; `None` where they could not be read. Who reads the files holds it
+    /// until what they hold is in service: else the slower of two could put back what the other had replaced.
     tried: Mutex<Option<Fingerprint>>,
 }
 
@@ -142,31 +143,36 @@ impl Tls {
         })))
     }
 
-    /// Reads the files again, and puts what they hold into service. Where that cannot be, the log has a line of it, and
-    /// what was in service remains. It blocks for as long as reading two small files takes.
-    pub fn reload(&self) {
-        self.take(Files::read(&self.0.cert, &self.0.key));
+    /// Reads the files again, and puts what they hold into service. It blocks for as long as reading two small files
+    /// takes. Of two reloads side by side one waits for the other.
+    ///
+    /// # Errors
+    /// [`TlsError`] where they cannot be read, or do not fit. What was in service remains.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let mut tried = self.0.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = Files::read(&self.0.cert, &self.0.key);
+        *tried = fingerprint(&files);
+        self.put_into_service(files)
     }
 
     /// [Reloads](Self::reload) where the files hold something else than when they were last tried.
-    fn reload_if_changed(&self) {
+    fn reload_if_changed(&self) -> Result<(), TlsError> {
+        let mut tried = self.0.tried.lock().unwrap_or_else(PoisonError::into_inner);
         let files = Files::read(&self.0.cert, &self.0.key);
-        let tried = *self.0.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        if files.as_ref().ok().map(Files::fingerprint) != tried {
-            self.take(files);
+        let found = fingerprint(&files);
+        if found == *tried {
+            return Ok(());
         }
+        *tried = found;
+        self.put_into_service(files)
     }
 
-    fn take(&self, files: Result<Files, TlsError>) {
-        let fingerprint = files.as_ref().ok().map(Files::fingerprint);
-        *self.0.tried.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
-        match files.and_then(|files| files.config(&self.0.cert, &self.0.key)) {
-            Ok(config) => {
-                *self.0.in_service.write().unwrap_or_else(PoisonError::into_inner) = config;
-                tracing::info!(cert = %self.0.cert.display(), "certificates loaded again");
-            }
-            Err(error) => tracing::error!(%error, "the certificates remain as they were"),
-        }
+    /// For who holds the lock.
+    fn put_into_service(&self, files: Result<Files, TlsError>) -> Result<(), TlsError> {
+        let config = files?.config(&self.0.cert, &self.0.key)?;
+        *self.0.in_service.write().unwrap_or_else(PoisonError::into_inner) = config;
+        tracing::info!(cert = %self.0.cert.display(), "certificates loaded again");
+        Ok(())
     }
 
     /// Looks after the files until the drain.
@@ -175,7 +181,9 @@ impl Tls {
         while timeout(TLS_RELOAD_PERIOD, &mut drain).await.is_err() {
             let tls = self.clone();
             // A bug in there was reported by the panic hook; what is in service remains.
-            let _ = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await;
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await {
+                tracing::error!(%error, "the certificates remain as they were");
+            }
         }
     }
 
@@ -189,6 +197,11 @@ impl Tls {
             .accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES)))
             .await
     }
+}
+
+/// Of what was read; `None` where nothing was.
+fn fingerprint(files: &Result<Files, TlsError>) -> Option<Fingerprint> {
+    files.as_ref().ok().map(Files::fingerprint)
 }
 
 /// What the two files hold.

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::net::SocketAddr;
+
 use axum::http::request::Parts;
 use chat_core::{Identity, policy::AllowAll, rights::Role, store::BoxFuture};
 use chat_server::{AuthError, Authenticator, Grant, Metrics, OpenAuth};
@@ -152,6 +154,33 @@ impl Authenticator for Staff {
     }
 }
 
+const REFUSED: &str = "chat_connections_refused_total{reason=\"address_full\"} ";
+
+/// One connection too many, and behind a proxy one socket of one client; the figures are shown at this address.
+async fn refusals_are_counted(address: SocketAddr) {
+    let builder = TestServer::builder(AllowAll).await.connections_per_address(Some(1));
+    let small = TestServer::serve(builder.trust_proxies(vec!["127.0.0.2/32".parse().unwrap()]).build()).await;
+    let refused = async || {
+        let figures =
+            raw_http(address, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let line = figures.body.lines().find(|line| line.starts_with(REFUSED));
+        line.map_or(0, |line| line.strip_prefix(REFUSED).unwrap().parse::<u64>().unwrap())
+    };
+    let _held = TcpStream::connect(small.address).await.unwrap();
+    assert_eq!((refused().await, get(&small, "/healthz", "").await.status), (0, 429));
+    let socket = async || {
+        let request = upgrade_request(small.address, "ann");
+        let request =
+            format!("{}X-Forwarded-For: 203.0.113.9\r\n\r\n", request.strip_suffix("\r\n").unwrap());
+        let mut stream = dial_from([127, 0, 0, 2], small.address).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        (Answer::read_head_only(&mut stream).await.status, stream)
+    };
+    let (first, _held_too) = socket().await;
+    assert_eq!((refused().await, first, socket().await.0), (1, 101, 429));
+    assert_eq!(refused().await, 2);
+}
+
 /// One test, as the recorder of metrics belongs to the process.
 #[tokio::test]
 async fn the_figures_are_for_the_machine_and_for_admins() {
@@ -180,6 +209,7 @@ async fn the_figures_are_for_the_machine_and_for_admins() {
     };
     assert_eq!(by_proxy(passed_on).await, 200, "the machine itself, through its proxy");
     assert_eq!(by_proxy("X-Forwarded-For: 203.0.113.9\r\n").await, 403);
+    assert_eq!(by_proxy("Forwarded: for=127.0.0.1\r\n").await, 403, "nobody is believed in that header");
     assert_eq!(by_proxy("X-Forwarded-For: 127.0.0.1, 203.0.113.9\r\n").await, 403);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -202,6 +232,8 @@ async fn the_figures_are_for_the_machine_and_for_admins() {
         assert_eq!(answer.status, status, "{path}");
         assert_secure(&answer, path);
     }
+    refusals_are_counted(address).await;
+
     server.begin_drain();
     server.ended().await;
     let figures = raw_http(address, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;

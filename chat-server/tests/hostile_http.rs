@@ -4,11 +4,18 @@
 
 mod support;
 
+use std::{net::SocketAddr, time::Duration};
+
+use chat_server::limits::SEND_BUFFER_BYTES;
 use support::{
     Answer, RawClient, masked,
     over::{Line, Over, OverServer},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+    time::sleep,
+};
 
 const BOTH: [Over; 2] = [Over::Tcp, Over::Tls];
 
@@ -161,6 +168,37 @@ async fn requests_in_one_packet_are_answered_in_their_order() {
                         GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
         assert_eq!(statuses(&server, requests).await, [200, 404, 200], "{over:?}");
     }
+}
+
+/// Bytes that the kernel holds for the other end of a connection, as `proc_net_tcp(5)` shows them.
+fn queued_bytes(from: SocketAddr, to: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = [from, to].map(|end| format!(":{:04X}", end.port()));
+    let mut queues = table.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_it = fields.get(1)?.ends_with(&ends[0]) && fields.get(2)?.ends_with(&ends[1]);
+        is_it.then(|| usize::from_str_radix(fields.get(4)?.split(':').next()?, 16).ok())?
+    });
+    queues.next().expect("the connection is open")
+}
+
+/// The kernel would let it grow to 4 MiB for each who does so.
+#[tokio::test]
+async fn who_reads_no_answers_has_few_of_them_in_the_kernel() {
+    let server = OverServer::start(Over::Tcp).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.inner.address).await.unwrap();
+    stream.write_all("GET /view.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000).as_bytes()).await.unwrap();
+    let peer = stream.local_addr().unwrap();
+    let (mut queued, mut looks_without_a_change) = (0, 0);
+    while queued == 0 || looks_without_a_change < 10 {
+        sleep(Duration::from_millis(20)).await;
+        let before = std::mem::replace(&mut queued, queued_bytes(server.inner.address, peer));
+        looks_without_a_change = if queued == before { looks_without_a_change + 1 } else { 0 };
+    }
+    // It doubles what it is told, for its own books.
+    assert!(queued <= 2 * SEND_BUFFER_BYTES, "{queued} bytes");
 }
 
 /// Frames may come with the request: under TLS in its very record.

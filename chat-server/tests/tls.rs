@@ -4,11 +4,19 @@
 
 mod support;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chat_core::policy::AllowAll;
-use chat_server::Tls;
+use chat_server::{Tls, TlsError};
 use serde_json::json;
 use support::{
     Answer, TestServer,
@@ -191,21 +199,55 @@ async fn new_certificates_are_taken_while_connections_go_on() {
 
     second.write_to(server.directory.path());
     assert!(is_served(&server, first).await, "a file that is written changes nothing by itself");
-    tls.reload();
+    tls.reload().unwrap();
     assert!(is_served(&server, &second).await && !is_served(&server, first).await);
 
     let broken = |directory: &Path| fs::write(directory.join("key.pem"), third.key_pem());
     broken(server.directory.path()).unwrap();
-    tls.reload();
+    assert!(matches!(tls.reload(), Err(TlsError::Mismatch { .. })));
     fs::remove_file(server.directory.path().join("cert.pem")).unwrap();
-    tls.reload();
+    assert!(matches!(tls.reload(), Err(TlsError::Unreadable { .. })));
     assert!(is_served(&server, &second).await, "what cannot be used leaves the old in service");
 
     third.write_to(server.directory.path());
-    tls.reload();
+    tls.reload().unwrap();
     assert!(is_served(&server, &third).await);
     let ack = ann.call(json!({ "type": "send", "room": "r", "text": "still here" })).await;
     assert_eq!(ack["type"], "ack");
+}
+
+/// How long the second of two reloads may take to overtake the first.
+const OVERTAKING: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn of_two_reloads_the_one_that_begins_later_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let [first, second] = [Certificate::new(), Certificate::new()];
+    first.write_to(directory.path());
+    let tls = load(directory.path());
+    let builder = TestServer::builder(AllowAll).await.tls(tls.clone());
+    let inner = TestServer::serve(builder.build()).await;
+    let server = OverServer { inner, certificate: None, directory };
+
+    // The first reload has the old certificate, and waits for its key.
+    let key = server.directory.path().join("key.pem");
+    fs::remove_file(&key).unwrap();
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let reload = |tls: Tls| thread::spawn(move || tls.reload().unwrap());
+    let slow = reload(tls.clone());
+    let mut pipe = OpenOptions::new().write(true).open(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    second.write_to(server.directory.path());
+    let fast = reload(tls);
+    let begun = Instant::now();
+    while !fast.is_finished() && begun.elapsed() < OVERTAKING {
+        thread::yield_now();
+    }
+    pipe.write_all(first.key_pem().as_bytes()).unwrap();
+    drop(pipe);
+    slow.join().unwrap();
+    fast.join().unwrap();
+    assert!(is_served(&server, &second).await && !is_served(&server, &first).await);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The HTTP API under `/api/v1`.
 
+mod cors;
 mod extract;
 mod members;
 mod messages;
@@ -17,7 +18,9 @@ use chat_core::{Identity, ids::UserId, rights::Role};
 use serde::Serialize;
 
 use self::extract::Caller;
-use crate::{Server, SignIn, auth::AuthError, error::ApiError, limits::BODY_BYTES_MAX, peer::scheme_of};
+use crate::{
+    Server, SignIn, auth::AuthError, error::ApiError, limits::BODY_BYTES_MAX, origin::Page, peer::scheme_of,
+};
 
 /// All of the API, to be nested under its prefix.
 pub(crate) fn routes(server: &Server) -> Router<Server> {
@@ -35,10 +38,16 @@ pub(crate) fn routes(server: &Server) -> Router<Server> {
         .layer(from_fn_with_state(server.clone(), guard))
 }
 
-/// Turns away pages of foreign origins, and keeps answers out of caches.
+/// Turns away pages of foreign origins, lets those of allowed ones read what they get, and keeps answers out of caches.
 async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
     let mut answer = match server.origins().check(request.headers(), scheme_of(request.extensions())) {
-        Ok(()) => next.run(request).await,
+        Ok(Page::OwnOrNone) => next.run(request).await,
+        Ok(Page::Allowed(origin)) => {
+            let is_preflight = cors::is_preflight(&request);
+            let mut answer = if is_preflight { cors::preflight_answer() } else { next.run(request).await };
+            cors::let_read(answer.headers_mut(), origin);
+            answer
+        }
         Err(refusal) => refusal.into_response(),
     };
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

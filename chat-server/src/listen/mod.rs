@@ -22,7 +22,7 @@ use tower::Service;
 pub(crate) use self::patient::Patient;
 use crate::{
     admission::{Admission, Full, Permit},
-    connection::transport::Counted,
+    connection::transport::{Counted, Transport},
     headers,
     lifecycle::Lifecycle,
     limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_WAIT_MAX, HEADERS_MAX, TLS_HANDSHAKE_WAIT_MAX},
@@ -46,7 +46,7 @@ pub(crate) struct Door {
 
 /// Lets whoever connects in, until `shutdown` is ready.
 pub(crate) async fn accept(listener: TcpListener, door: Door, shutdown: impl Future<Output = ()>) {
-    let mut refusals = Refusals::default();
+    let refusals = Refusals::default();
     let mut failures = Seldom::default();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -59,8 +59,8 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, shutdown: impl Fut
             Ok((stream, peer)) => match door.admit(peer) {
                 Ok(permit) => door.lifecycle.spawn(door.clone().serve(stream, peer, permit)),
                 // A handshake to say so would cost more than the connection.
-                Err(full) if door.tls.is_some() => refusals.note(peer, full),
-                Err(full) => refusals.refuse(stream, peer, full, &door.lifecycle),
+                Err(_full) if door.tls.is_some() => {}
+                Err(full) => refusals.refuse(stream, full, &door.lifecycle),
             },
             Err(error) if is_of_peer(&error) => {}
             Err(error) => {
@@ -96,13 +96,11 @@ struct Arrival {
 
 impl Door {
     fn admit(&self, peer: SocketAddr) -> Result<Arc<Permit>, Full> {
-        let ip = peer.ip();
-        self.admission.connection((!self.proxies.trust(ip)).then_some(ip)).map(Arc::new)
+        self.admission.connection(peer.ip(), &self.proxies).map(Arc::new)
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr, permit: Arc<Permit>) {
-        // Only for latency: a socket that refuses still works.
-        let _ = stream.set_nodelay(true);
+        stream.tune();
         let Some(tls) = self.tls else {
             let arrival = Arrival { peer, scheme: Scheme::Http, permit };
             return speak(stream, self.app, arrival, &self.lifecycle).await;
@@ -137,7 +135,7 @@ where
 /// hyper is given a type that the upgrade knows how to unwrap: any other would hide the stream from it.
 async fn speak<S>(stream: S, app: Router, arrival: Arrival, lifecycle: &Lifecycle)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     let peer = arrival.peer;
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -13,7 +13,19 @@ use super::*;
 use crate::{
     OpenAuth, Server,
     limits::{BODY_WAIT_MAX, STALL_MAX},
+    slow_tls::{self, both_ends},
 };
+
+/// Speaks on one end of a connection.
+async fn spawn_on<S: Transport>(stream: S, scheme: Scheme) -> JoinHandle<()> {
+    let engine = Engine::builder(MemoryStore::new()).build().await.unwrap();
+    let server = Server::builder(engine).authenticator(OpenAuth).build();
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+    let permit = Arc::new(server.admission().connection(peer.ip(), server.proxies()).unwrap());
+    tokio::spawn(async move {
+        speak(stream, server.app(), Arrival { peer, scheme, permit }, server.lifecycle()).await;
+    })
+}
 
 /// A connection of its own, and its other end.
 async fn connect() -> (DuplexStream, JoinHandle<()>) {
@@ -22,15 +34,8 @@ async fn connect() -> (DuplexStream, JoinHandle<()>) {
 
 /// The same, over a pipe that holds so many bytes each way.
 async fn connect_over(pipe_bytes: usize) -> (DuplexStream, JoinHandle<()>) {
-    let engine = Engine::builder(MemoryStore::new()).build().await.unwrap();
-    let server = Server::builder(engine).authenticator(OpenAuth).build();
-    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-    let permit = Arc::new(server.admission().connection(Some(peer.ip())).unwrap());
     let (far, near) = duplex(pipe_bytes);
-    let task = tokio::spawn(async move {
-        speak(near, server.app(), Arrival { peer, scheme: Scheme::Http, permit }, server.lifecycle()).await;
-    });
-    (far, task)
+    (far, spawn_on(near, Scheme::Http).await)
 }
 
 /// All that comes until the server closes, and how long that took.
@@ -120,21 +125,45 @@ async fn who_reads_the_answer_slowly_gets_all_of_it() {
     assert!(answer.ends_with(b"</html>\n"), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// A certificate that nobody needs to trust.
-fn tls() -> Tls {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
-    std::fs::write(&cert, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
-    Tls::load(&cert, &key).unwrap()
+/// So slow that what TLS holds of the answer takes longer than any peer may stall.
+const BYTES_PER_S: usize = 200;
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_the_answer_slowly_gets_all_of_it_in_tls_too() {
+    let slow_tls::Ends { server, mut peer, network } = slow_tls::connect().await;
+    let _task = spawn_on(server, Scheme::Https).await;
+    network.send(BYTES_PER_S).unwrap();
+    let begun = Instant::now();
+    peer.write_all(b"GET /view.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).await.unwrap();
+    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(&answer[body..], include_bytes!("../../web/view.js"));
+    assert!(begun.elapsed() > STALL_MAX * 3 / 2, "it was slow: {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_on_and_reads_nothing_is_given_up_whatever_tls_still_takes() {
+    let slow_tls::Ends { server, mut peer, network } = slow_tls::connect().await;
+    let task = spawn_on(server, Scheme::Https).await;
+    network.send(0).unwrap();
+    let begun = Instant::now();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    while !task.is_finished() {
+        // The last one may find nobody.
+        let _ = peer.write_all(request).await;
+        let _ = peer.flush().await;
+        sleep(HEAD_WAIT_MAX / 2).await;
+    }
+    let took = begun.elapsed();
+    assert!(took > STALL_MAX && took < STALL_MAX + 2 * HEAD_WAIT_MAX, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_is_over_in_time_or_the_connection_is() {
     // Nothing, and the beginning of a record that promises 512 bytes.
     for bytes in [&[][..], &[22, 3, 1, 2, 0, 1]] {
-        let (begun, tls) = (Instant::now(), tls());
+        let (begun, (tls, _)) = (Instant::now(), both_ends());
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
         let (mut far, near) = duplex(1 << 16);
         far.write_all(bytes).await.unwrap();
@@ -146,7 +175,7 @@ async fn a_handshake_is_over_in_time_or_the_connection_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_no_handshake() {
-    let (begun, tls, lifecycle) = (Instant::now(), tls(), Lifecycle::default());
+    let (begun, (tls, _), lifecycle) = (Instant::now(), both_ends(), Lifecycle::default());
     let (_far, near) = duplex(1 << 16);
     let shaking = lifecycle.clone();
     lifecycle.spawn(async move {

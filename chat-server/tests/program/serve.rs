@@ -85,13 +85,17 @@ async fn limits_from_a_file_hold() {
     replies.sort_by_key(Value::is_string);
     assert_eq!(replies, [json!(null), json!(null), json!("rate_limited")]);
 
-    let request = |origin: &str| {
-        format!(
-            "GET /api/v1/me?user=ben HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
-        )
-    };
-    assert!(raw(&running, &request("https://a.example")).await.starts_with("HTTP/1.1 200"));
-    assert!(raw(&running, &request("https://b.example")).await.starts_with("HTTP/1.1 403"));
+    for (lines, status) in [
+        ("Host: localhost\r\nOrigin: https://a.example", 200),
+        ("Host: localhost\r\nOrigin: https://b.example", 403),
+        ("Host: a.example\r\nOrigin: https://a.example", 200),
+        ("Host: b.example\r\nOrigin: http://b.example", 403),
+        ("Host: b.example", 200),
+    ] {
+        let request = format!("GET /api/v1/me?user=ben HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
+        let answer = raw(&running, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{lines}: {answer}");
+    }
 
     // Connections that are over may count for a moment longer: four is the most that there can be, not the least.
     let mut held = Vec::new();

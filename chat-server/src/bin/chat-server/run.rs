@@ -130,7 +130,7 @@ fn furnish(builder: ServerBuilder, settings: &Settings, files: Files) -> ServerB
         builder = builder.tls(tls);
     }
     match (settings.auth, files.key) {
-        (Auth::Open, _) => builder.authenticator(OpenAuth),
+        (Auth::Open, _) => builder.authenticator(OpenAuth).known_names_only(),
         (Auth::Jwt, Some(key)) => builder.authenticator(tokens(key, settings)),
         // The rules of the settings let it not come to this. Nobody is believed then.
         (Auth::Jwt, None) => builder,
@@ -196,8 +196,10 @@ pub(crate) fn end_signal() -> io::Result<impl Future<Output = ()>> {
 async fn reload_at(mut reloads: Signal, tls: Tls) {
     while reloads.recv().await.is_some() {
         let tls = tls.clone();
-        // It logs by itself what came of it.
-        let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+        // A bug in there was reported by the panic hook.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || tls.reload()).await {
+            tracing::error!(%error, "the certificates remain as they were");
+        }
     }
 }
 

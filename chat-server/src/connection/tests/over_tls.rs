@@ -1,89 +1,26 @@
 //! TLS takes bytes that it has not sent yet. What counts is what moves below it.
 
-use std::sync::Arc;
-
-use tokio::{
-    io::{ReadHalf, WriteHalf, copy, split},
-    sync::watch,
-};
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::ring},
-};
+use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::{
-    connection::transport::Counted,
     limits::{ANSWER_WAIT_MAX, TLS_BUFFER_BYTES},
-    tls::Tls,
+    slow_tls,
 };
-
-/// What the network holds of one direction.
-const PIPE_BYTES: usize = 256;
-
-/// How many bytes a second the network passes on to the peer.
-type BytesPerS = watch::Sender<usize>;
 
 /// The end of a connection, which begins when it has shaken hands.
 struct Far {
     peer: TlsStream<DuplexStream>,
-    network: BytesPerS,
+    /// How many bytes a second the network passes on to the peer.
+    network: watch::Sender<usize>,
     task: JoinHandle<()>,
 }
 
 async fn connect(harness: &Harness) -> Far {
-    let (tls, connector) = both_ends();
-    let (near, stream) = duplex(PIPE_BYTES);
-    let (far, peer) = duplex(PIPE_BYTES);
-    let ((from_server, mut to_server), (mut from_peer, to_peer)) = (split(near), split(far));
-    let network = watch::Sender::new(1 << 20);
-    tokio::spawn(pass_on(from_server, to_peer, network.subscribe()));
-    tokio::spawn(async move { copy(&mut from_peer, &mut to_server).await });
-    let connecting = connector.connect("localhost".try_into().unwrap(), peer);
-    let (peer, stream) = tokio::join!(connecting, tls.accept(Counted::new(stream)));
-    let task = harness.serve(Some(Identity::new("ann").unwrap().into()), stream.unwrap()).await;
-    Far { peer: peer.unwrap(), network, task }
-}
-
-/// A server's certificate, and a client that trusts it.
-fn both_ends() -> (Tls, TlsConnector) {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| directory.path().join(name));
-    std::fs::write(&cert, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(pair.cert.der().clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (Tls::load(&cert, &key).unwrap(), TlsConnector::from(Arc::new(config)))
-}
-
-/// The way to the peer.
-async fn pass_on(
-    mut from: ReadHalf<DuplexStream>,
-    mut to: WriteHalf<DuplexStream>,
-    mut bytes_per_s: watch::Receiver<usize>,
-) -> std::io::Result<()> {
-    loop {
-        let most = *bytes_per_s.borrow_and_update();
-        if most == 0 && bytes_per_s.changed().await.is_ok() {
-            continue;
-        }
-        let mut bytes = vec![0; most.min(PIPE_BYTES)];
-        let read = from.read(&mut bytes).await?;
-        if read == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&bytes[..read]).await?;
-        if most < PIPE_BYTES {
-            sleep(Duration::from_secs(1)).await;
-        }
-    }
+    let slow_tls::Ends { server, peer, network } = slow_tls::connect().await;
+    let task = harness.serve(Some(Identity::new("ann").unwrap().into()), server).await;
+    Far { peer, network, task }
 }
 
 /// So slow that what TLS holds takes far longer than any reader may stall.

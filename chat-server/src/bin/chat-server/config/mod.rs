@@ -16,7 +16,10 @@ mod tests;
 
 use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use chat_server::{JwtKey, Origin as WebOrigin, RateLimit};
+use chat_server::{
+    JwtKey, Origin as WebOrigin, RateLimit,
+    limits::{METRICS_CONNECTIONS_MAX, REFUSALS_MAX},
+};
 use clap::{Args, Command, FromArgMatches, Subcommand, error::ErrorKind};
 
 pub(crate) use self::{
@@ -151,8 +154,13 @@ pub(crate) struct Settings {
 /// Sends of one user unless set.
 const RATE_USER: &str = "20:100";
 
-/// Descriptors that are left for other things than connections: the database has some twenty.
-const DESCRIPTORS_RESERVE: u64 = 128;
+/// Descriptors for what is open whatever comes: the database has some twenty, then the listeners, the runtime, the log,
+/// and the files of a reload.
+const DESCRIPTORS_OF_OWN: usize = 64;
+
+/// Descriptors that are left for other things than clients' connections: beside its own those of connections that were
+/// refused and are read to their end, here and at the metrics, and of the metrics' connections.
+const DESCRIPTORS_RESERVE: u64 = (2 * REFUSALS_MAX + METRICS_CONNECTIONS_MAX + DESCRIPTORS_OF_OWN) as u64;
 
 /// Connections from one address unless set.
 const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(100).expect("100 is not zero");
@@ -183,7 +191,12 @@ impl Settings {
 /// How many connections this process can have.
 fn connections_possible() -> NonZeroUsize {
     // The start raises the soft limit to the hard one. Where no limit can be read there is none.
-    let descriptors = rlimit::Resource::NOFILE.get_hard().unwrap_or(rlimit::INFINITY);
+    connections_of(rlimit::Resource::NOFILE.get_hard().unwrap_or(rlimit::INFINITY))
+}
+
+/// How many connections a process can have that may open so many files. Of few files half are for connections: it may
+/// then run out of them.
+fn connections_of(descriptors: u64) -> NonZeroUsize {
     let left = descriptors - DESCRIPTORS_RESERVE.min(descriptors / 2);
     usize::try_from(left).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MAX)
 }

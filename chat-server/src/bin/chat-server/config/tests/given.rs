@@ -174,3 +174,12 @@ fn a_database_is_known_by_its_scheme() {
         assert!(bad.parse::<Database>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn connections_leave_descriptors_for_all_else() {
+    let left = |descriptors: u64| descriptors - connections_of(descriptors).get() as u64;
+    // Refused ones at both addresses, the metrics' own, and some twenty of the database with what else is open.
+    assert!(left(1024) >= 64 + 64 + 64 + 32, "{}", left(1024));
+    assert_eq!(left(1 << 20), left(1024));
+    assert_eq!(connections_of(100).get(), 50);
+}

@@ -20,6 +20,8 @@ fn a_bad_value_is_told_with_its_setting_and_its_source() {
         ("jwt-issuer", ""),
         ("allowed-origin", "a.example"),
         ("allowed-origin", "https://a.example/path"),
+        ("allowed-origin", "https://*.a.example"),
+        ("allowed-origin", "*"),
         ("trusted-proxy", "10.0.0.0/33"),
         ("trusted-proxy", "proxy.example"),
         ("metrics-listen", "9090"),
