@@ -85,14 +85,18 @@ async fn limits_from_a_file_hold() {
     replies.sort_by_key(Value::is_string);
     assert_eq!(replies, [json!(null), json!(null), json!("rate_limited")]);
 
-    for (lines, status) in [
+    for (user, (lines, status)) in [
         ("Host: localhost\r\nOrigin: https://a.example", 200),
         ("Host: localhost\r\nOrigin: https://b.example", 403),
         ("Host: a.example\r\nOrigin: https://a.example", 200),
         ("Host: b.example\r\nOrigin: http://b.example", 403),
         ("Host: b.example", 200),
-    ] {
-        let request = format!("GET /api/v1/me?user=ben HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let head = format!("GET /api/v1/me?user=u{user} HTTP/1.1\r\n{lines}");
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
         let answer = raw(&running, &request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{lines}: {answer}");
     }
