@@ -250,6 +250,7 @@ async fn a_token_of_another_issuer_or_for_others_is_refused() {
         ("other audiences", of(json!(["a", "b"]), json!(ISSUER))),
         ("an audience that is a number", of(json!(1), json!(ISSUER))),
         ("another issuer", of(json!(AUDIENCE), json!("https://accounts.example.evil.test"))),
+        ("a list of issuers", of(json!(AUDIENCE), json!([ISSUER]))),
         ("an issuer that is an object", of(json!(AUDIENCE), json!({ "iss": ISSUER }))),
     ] {
         assert_refused(&strict, what, &bad).await;

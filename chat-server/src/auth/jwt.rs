@@ -50,8 +50,11 @@ pub enum InvalidKey {
     /// A secret that can be guessed.
     #[error("a secret has at least {SECRET_BYTES_MIN} bytes")]
     ShortSecret,
-    /// Something else than a public key, a private one for example.
-    #[error("a public key is PEM text that begins with -----BEGIN PUBLIC KEY-----")]
+    /// A key where a secret should be: if it is a public one, everybody could sign.
+    #[error("a secret is no PEM text")]
+    PemSecret,
+    /// Something else than a public key, a private one for example, or more than one.
+    #[error("a public key is one PEM block, which begins with -----BEGIN PUBLIC KEY-----")]
     NoPublicKey,
     /// A public key of another kind.
     #[error("a public key is RSA (for RS256), on the curve P-256 (for ES256) or Ed25519 (for EdDSA)")]
@@ -65,8 +68,11 @@ impl JwtKey {
     /// A secret that the signing service shares, for HS256.
     ///
     /// # Errors
-    /// [`InvalidKey::ShortSecret`] below 32 bytes.
+    /// [`InvalidKey::ShortSecret`] below 32 bytes, [`InvalidKey::PemSecret`] for a key.
     pub fn secret(secret: &[u8]) -> Result<Self, InvalidKey> {
+        if secret.trim_ascii_start().starts_with(b"-----BEGIN ") {
+            return Err(InvalidKey::PemSecret);
+        }
         if secret.len() < SECRET_BYTES_MIN {
             return Err(InvalidKey::ShortSecret);
         }
@@ -83,7 +89,7 @@ impl JwtKey {
         let is_public = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----"]
             .iter()
             .any(|begin| pem.trim_start().starts_with(begin));
-        if !is_public {
+        if !is_public || pem.matches("-----BEGIN ").count() != 1 {
             return Err(InvalidKey::NoPublicKey);
         }
         let pem = pem.as_bytes();
@@ -144,6 +150,7 @@ struct Claims {
     sub: String,
     exp: serde_json::Number,
     aud: Option<IgnoredAny>,
+    iss: Option<String>,
     name: Option<String>,
     role: Option<String>,
 }
@@ -191,6 +198,10 @@ impl JwtAuth {
         let TokenData { claims, .. } = decode::<Claims>(token, &self.key.key, &self.validation).ok()?;
         // The library passes over an audience that is neither a text nor a list.
         if claims.aud.is_some() && self.validation.aud.is_none() {
+            return None;
+        }
+        // And it takes a list of issuers, of which a token has one (RFC 7519, section 4.1.1).
+        if claims.iss.is_none() && self.validation.iss.is_some() {
             return None;
         }
         let expires_at = in_ms(&claims.exp)?;
@@ -276,7 +287,10 @@ mod tests {
         ] {
             assert_eq!(JwtKey::public_pem(pem).unwrap_err(), reason, "{pem}");
         }
+        let two = format!("{0}{0}", key!("p256.pub.pem"));
+        assert_eq!(JwtKey::public_pem(&two).unwrap_err(), InvalidKey::NoPublicKey);
         assert_eq!(JwtKey::secret(&[7; 31]).unwrap_err(), InvalidKey::ShortSecret);
+        assert_eq!(JwtKey::secret(key!("rsa.pub.pem").as_bytes()).unwrap_err(), InvalidKey::PemSecret);
         let debug = format!("{:?}", JwtAuth::new(JwtKey::secret(&[b'x'; 32]).unwrap()));
         assert!(!debug.contains("xxx") && !debug.contains("120, 120"), "{debug}");
     }

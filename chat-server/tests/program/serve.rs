@@ -216,3 +216,31 @@ async fn metrics_have_an_address_of_their_own() {
     assert!(line.contains("--metrics-listen") && line.contains(&metrics), "{line}");
     assert!(running.end().await.success());
 }
+
+/// Whatever becomes of the log: the server goes on, and ends in peace.
+#[tokio::test]
+async fn nobody_waits_for_who_reads_the_log() {
+    for is_gone in [true, false] {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0", "--database", "sqlite::memory:", "--log", "trace"]);
+        let mut running = Running::of(command).await;
+        let unread = running.child.stderr.take().unwrap();
+        let _unread = (!is_gone).then_some(unread);
+        // Far more lines than a pipe holds, at this level.
+        for (path, status) in [("/healthz", 200), ("/ws?user=ann", 426)].into_iter().cycle().take(1000) {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            let answer = raw(&running, &request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+        assert!(running.end().await.success(), "{is_gone}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_certificate_a_hangup_is_the_end_in_peace() {
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--database", "sqlite::memory:"]);
+    let mut running = Running::of(command).await;
+    running.signal("HUP").await;
+    assert!(running.child.wait().await.unwrap().success());
+}

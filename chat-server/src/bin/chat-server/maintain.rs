@@ -16,7 +16,7 @@ pub(crate) fn run(task: &Maintenance, asked: &Asked) -> Result<String, Failure> 
         let place = asked.given.place("database");
         return Err(Mistake::at(place, "a throw-away database has nothing to be done to it").into());
     };
-    start_log(&asked.settings);
+    let _log = start_log(&asked.settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| undone(&error))?.block_on(async {
         let end = end_signal().map_err(|error| undone(&error))?;

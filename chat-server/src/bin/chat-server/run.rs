@@ -18,6 +18,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Asked, Auth, Database, Files, LogFormat, Settings, one_line};
@@ -53,7 +54,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 /// Runs a server until it is told to end.
 pub(crate) fn run(asked: &Asked, files: Files) -> Result<(), StartError> {
     let settings = &asked.settings;
-    start_log(settings);
+    let _log = start_log(settings);
     for variable in asked.given.strangers() {
         tracing::warn!(?variable, "there is no such setting");
     }
@@ -67,20 +68,17 @@ pub(crate) fn run(asked: &Asked, files: Files) -> Result<(), StartError> {
 }
 
 async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
-    let shutdown = end_signal().map_err(StartError::Signals)?;
-    let shutdown = async {
-        shutdown.await;
-        tracing::info!("draining");
-    };
+    let end = end_signal().map_err(StartError::Signals)?;
+    let mut hangups = Some(signal(SignalKind::hangup()).map_err(StartError::Signals)?);
     let metrics = Metrics::install()?;
     let store = open_store(settings).await?;
     let engine = engine(store, settings).await.map_err(StartError::Store)?;
     // The larger part of the end is for the connections, the rest for what the engine still has to write.
     let sockets_limit = settings.drain_timeout * 4 / 5;
     let builder = Server::builder(engine.clone()).metrics(metrics).drain_limit(sockets_limit);
-    if let Some(tls) = files.tls.clone() {
-        // Without a certificate nobody asks for it, and SIGHUP ends the process as it always does.
-        let reloads = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    if let Some(tls) = files.tls.clone()
+        && let Some(reloads) = hangups.take()
+    {
         tokio::spawn(reload_at(reloads, tls));
     }
     let server = furnish(builder, settings, files).build();
@@ -94,6 +92,17 @@ async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
         metrics_task.spawn(async move { server.serve_metrics(listener, std::future::pending()).await });
     }
     announce(&listener, &server).map_err(StartError::Announce)?;
+    let shutdown = async {
+        // Where there is no certificate to be read again, a hangup is what it is to other programs: the end.
+        match hangups {
+            None => end.await,
+            Some(mut hangups) => tokio::select! {
+                () = end => {}
+                _ = hangups.recv() => {}
+            },
+        }
+        tracing::info!("draining");
+    };
     server.serve(listener, shutdown).await;
     drop(metrics_task);
     settle(&engine, settings.drain_timeout.saturating_sub(sockets_limit)).await;
@@ -211,15 +220,23 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Logs to standard error.
-pub(crate) fn start_log(settings: &Settings) {
+/// Lines of the log that wait for whoever reads it. Past it lines are lost: nobody is held up for them.
+const LOG_LINES_MAX: usize = 8192;
+
+/// Logs to standard error, until what it gives is dropped: then the last lines are written.
+pub(crate) fn start_log(settings: &Settings) -> WorkerGuard {
     let filter = EnvFilter::new(settings.log.to_string());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_MAX).finish(io::stderr());
+    // A reader that has gone is no reason to say so where it would have read it.
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
     std::panic::set_hook(Box::new(log_panic));
+    guard
 }
 
 /// A bug goes where all else goes, in one line: the hook that Rust has writes past the log and its format.

@@ -88,7 +88,7 @@ impl Definition {
     pub(crate) fn secrecy(&self) -> Secrecy {
         match self.0.get_value_names().and_then(|names| names.first()).map(Str::as_str) {
             Some("SECRET") => Secrecy::Whole,
-            Some("URL") => Secrecy::Login,
+            Some("URL" | "ORIGIN") => Secrecy::Login,
             _ => Secrecy::None,
         }
     }
@@ -127,7 +127,10 @@ impl Definition {
 
 /// The same command line with the settings as text, before a task and after it.
 pub(super) fn untyped(command: Command) -> Command {
-    let untyped = |arg: Arg| arg.value_parser(ValueParser::os_string()).hide_env_values(true);
+    // A negative number is a bad value of its flag, and no flag.
+    let untyped = |arg: Arg| {
+        arg.value_parser(ValueParser::os_string()).hide_env_values(true).allow_negative_numbers(true)
+    };
     let definitions = Definition::all().into_iter().map(|definition| untyped(definition.0));
     let after_the_task: Vec<Arg> = definitions.map(|arg| arg.help_heading("Settings")).collect();
     command.mut_args(untyped).mut_subcommands(|task| task.args(&after_the_task))

@@ -202,10 +202,28 @@ impl FromStr for LogFilter {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
-        match tracing_subscriber::EnvFilter::try_new(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(_) => Err(BadValue::NoFilter),
+        // The library takes a level with a slip in it for a target, and then hears of nothing else.
+        let are_directives = text.split(',').all(is_directive);
+        if are_directives && tracing_subscriber::EnvFilter::try_new(text).is_ok() {
+            return Ok(Self(text.to_owned()));
         }
+        Err(BadValue::NoFilter)
+    }
+}
+
+/// Whether this is a level, or a target with one.
+fn is_directive(text: &str) -> bool {
+    let is_level = |text: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"]
+            .iter()
+            .any(|level| text.eq_ignore_ascii_case(level))
+    };
+    let is_target = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+    };
+    match text.split_once('=') {
+        None => is_level(text),
+        Some((target, level)) => is_target(target) && is_level(level),
     }
 }
 

@@ -39,6 +39,13 @@ fn a_bad_value_is_told_with_its_setting_and_its_source() {
         ("drain-timeout", "soon"),
         ("drain-timeout", "1h"),
         ("log", "a=b=c"),
+        ("log", ""),
+        ("log", "inof"),
+        ("log", "info,"),
+        ("log", "info;debug"),
+        ("log", "chat_core="),
+        ("log", "chat_core[x]=debug"),
+        ("allowed-origin", "https://u:hunter2@example.com"),
         ("log-format", "xml"),
     ] {
         let definitions = Definition::all();
@@ -109,6 +116,7 @@ fn a_file_that_is_no_file_of_settings_is_told_with_its_line_and_without_its_text
 
 #[test]
 fn what_is_given_twice_is_a_mistake_before_the_task_or_after_it() {
+    assert!(Process::new().args(["--connections-max", "-1"]).mistake().contains("--connections-max"));
     let twice = ["--log", "info", "--log", "info"];
     assert!(Process::new().args(twice).mistake().contains("--log"));
     let around = ["--log", "info", "check-config", "--log", "info"];
