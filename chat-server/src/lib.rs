@@ -40,6 +40,7 @@ mod seldom;
 mod server;
 #[cfg(test)]
 mod slow_tls;
+mod small_file;
 mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -47,9 +48,12 @@ mod tls;
 mod web;
 
 pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, SignIn, token_of};
+pub use chat_core::store::BoxFuture;
+pub use ipnet::IpNet;
 pub use metrics::{Metrics, MetricsError};
 pub use origin::{InvalidOrigin, Origin};
 pub use peer::ClientAddress;
 pub use rates::{InvalidRateLimit, RateLimit};
 pub use server::{Server, ServerBuilder};
+pub use small_file::read_small_file;
 pub use tls::{Tls, TlsError};

@@ -30,6 +30,9 @@ pub const READY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// connection: its default of 128 KiB costs 137 kB a connection and 24 µs a wake.
 pub const READ_BYTES: usize = 4096;
 
+/// Bytes that are read away at once from a peer whose bytes no longer count.
+pub const DISCARD_BYTES: usize = 1024;
+
 /// Bytes that the kernel keeps for a reader who does not read; it doubles the figure for its own books. Without a cap
 /// it grows to 4 MiB a slow reader.
 pub const SEND_BUFFER_BYTES: usize = 128 << 10;
@@ -137,8 +140,12 @@ pub const TLS_HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Bytes that TLS holds of one connection's output, on top of the socket's. Past it the connection waits.
 pub const TLS_BUFFER_BYTES: usize = 32 << 10;
 
-/// Bytes of a file with certificates or a key. A larger one is refused.
-pub const TLS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a file with certificates, a key or settings: more than any needs. A larger one is refused.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Rooms that joins may make where they may make any, as they may in the program's `open` mode. Past it a join of
+/// another finds nothing.
+pub const OPEN_ROOMS_MAX: u64 = 100_000;
 
 /// The time between two looks whether the certificate's files have changed.
 pub const TLS_RELOAD_PERIOD: Duration = Duration::from_secs(30);

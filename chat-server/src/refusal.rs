@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     headers,
     lifecycle::Lifecycle,
-    limits::{REFUSAL_WAIT_MAX, REFUSALS_MAX},
+    limits::{DISCARD_BYTES, REFUSAL_WAIT_MAX, REFUSALS_MAX},
 };
 
 /// Turns connections away, at the cost of a bounded number of tasks.
@@ -48,7 +48,7 @@ impl Refusals {
 /// every system then shows its program what had come before.
 async fn part_with(mut stream: TcpStream) -> std::io::Result<()> {
     stream.shutdown().await?;
-    let mut bytes = [0; 1024];
+    let mut bytes = [0; DISCARD_BYTES];
     while stream.read(&mut bytes).await? > 0 {}
     Ok(())
 }

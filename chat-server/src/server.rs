@@ -1,6 +1,6 @@
 //! The server as a value: what its parts share, and how it is mounted, run and ended.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -122,8 +122,8 @@ impl ServerBuilder {
     /// Believes the proxies in these networks: whom they name in `X-Forwarded-For` is the client
     /// ([`ClientAddress`](crate::ClientAddress)), and `X-Forwarded-Proto` is the scheme of the server's own origin.
     /// Such a proxy must set or extend both headers, whatever its client sent. Without any, nobody is believed.
-    pub fn trust_proxies(mut self, networks: Vec<IpNet>) -> Self {
-        self.0.proxies = Proxies::new(networks);
+    pub fn trust_proxies(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        self.0.proxies = Proxies::new(networks.into_iter().collect());
         self
     }
 
@@ -131,8 +131,8 @@ impl ServerBuilder {
     /// there are so many is answered 503 and closed; under TLS closed without an answer, which would take a handshake.
     ///
     /// It holds for [`Server::serve`], and should leave descriptors for what else the process opens.
-    pub const fn connections_max(mut self, max: usize) -> Self {
-        self.0.admission.connections_max = max;
+    pub const fn connections_max(mut self, max: NonZeroUsize) -> Self {
+        self.0.admission.connections_max = max.get();
         self
     }
 
@@ -141,8 +141,8 @@ impl ServerBuilder {
     ///
     /// The connections of a trusted proxy do not count for the proxy: behind it each client's sockets count for the
     /// client, and one too many is answered 429.
-    pub const fn connections_per_address(mut self, max: Option<usize>) -> Self {
-        self.0.admission.per_address_max = max;
+    pub const fn connections_per_address(mut self, max: NonZeroUsize) -> Self {
+        self.0.admission.per_address_max = Some(max.get());
         self
     }
 
@@ -196,7 +196,14 @@ impl Server {
 
     /// The socket at `/ws` and the API under `/api/v1`, to be nested in a service's own router.
     ///
-    /// The service must speak HTTP/1.1 to it. Sockets outlive the requests that opened them, and the service's own
+    /// The service must speak HTTP/1.1 to it, and tell it the peer, as `axum` does with
+    /// [`into_make_service_with_connect_info`](Router::into_make_service_with_connect_info) of a `SocketAddr`. Without it
+    /// there is no [`ClientAddress`](crate::ClientAddress), proxies are not believed whatever was
+    /// [trusted](ServerBuilder::trust_proxies), and sockets do not count for an address. Its own origin is `http://` with
+    /// the request's `Host`, unless a proxy that is believed names the scheme: a service that speaks TLS itself
+    /// [allows](ServerBuilder::allow_origin) its public origin.
+    ///
+    /// Sockets outlive the requests that opened them, and the service's own
     /// shutdown does not see them: [`drain`](Self::drain) does.
     pub fn router(&self) -> Router {
         self.finish(self.routes())

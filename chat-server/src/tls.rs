@@ -1,8 +1,7 @@
 //! TLS: certificates from files, and new ones without a restart.
 
 use std::{
-    fmt, fs,
-    io::{self, Read},
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -27,7 +26,8 @@ use tokio_rustls::{
 
 use crate::{
     lifecycle::Lifecycle,
-    limits::{TLS_BUFFER_BYTES, TLS_FILE_BYTES_MAX, TLS_RELOAD_PERIOD},
+    limits::{TLS_BUFFER_BYTES, TLS_RELOAD_PERIOD},
+    small_file::read_small_file,
 };
 
 /// The one protocol that is spoken inside. A client that offers others only is turned away in the handshake.
@@ -79,7 +79,7 @@ impl fmt::Debug for Tls {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The file cannot be read.
+    /// The file cannot be read, or is no small one.
     #[error("{}: {error}", .path.display())]
     Unreadable {
         /// The file.
@@ -87,9 +87,6 @@ pub enum TlsError {
         /// What the system says.
         error: io::Error,
     },
-    /// The file has more bytes than any such file has.
-    #[error("{}: a certificate or key has at most {TLS_FILE_BYTES_MAX} bytes", .0.display())]
-    TooLarge(PathBuf),
     /// The file has no certificate in PEM.
     #[error("{}: no certificate in PEM: {error}", .path.display())]
     NoCertificate {
@@ -212,6 +209,9 @@ struct Files {
 
 impl Files {
     fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        let read = |path: &Path| {
+            read_small_file(path).map_err(|error| TlsError::Unreadable { path: path.to_owned(), error })
+        };
         Ok(Self { cert: read(cert)?, key: read(key)? })
     }
 
@@ -249,18 +249,9 @@ impl Files {
     }
 }
 
-/// Reads a file, but not one without an end.
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |error| TlsError::Unreadable { path: path.to_owned(), error };
-    let file = fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    let read = file.take(TLS_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if read as u64 > TLS_FILE_BYTES_MAX { Err(TlsError::TooLarge(path.to_owned())) } else { Ok(bytes) }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, time::Duration};
 
     use super::*;
 

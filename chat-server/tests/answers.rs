@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use axum::http::request::Parts;
 use chat_core::{Identity, policy::AllowAll, rights::Role, store::BoxFuture};
 use chat_server::{AuthError, Authenticator, Grant, Metrics, OpenAuth};
-use support::{Answer, TestServer, dial_from, lines::Lines, raw_http, upgrade_request};
+use support::{Answer, TestServer, at_most, dial_from, lines::Lines, raw_http, upgrade_request};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -47,7 +47,8 @@ fn assert_secure(answer: &Answer, what: &str) {
 #[tokio::test]
 async fn every_answer_has_the_security_headers() {
     let server =
-        TestServer::serve(TestServer::builder(AllowAll).await.connections_per_address(Some(1)).build()).await;
+        TestServer::serve(TestServer::builder(AllowAll).await.connections_per_address(at_most(1)).build())
+            .await;
     for (path, status) in [
         ("/healthz", 200),
         ("/readyz", 200),
@@ -158,7 +159,7 @@ const REFUSED: &str = "chat_connections_refused_total{reason=\"address_full\"} "
 
 /// One connection too many, and behind a proxy one socket of one client; the figures are shown at this address.
 async fn refusals_are_counted(address: SocketAddr) {
-    let builder = TestServer::builder(AllowAll).await.connections_per_address(Some(1));
+    let builder = TestServer::builder(AllowAll).await.connections_per_address(at_most(1));
     let small = TestServer::serve(builder.trust_proxies(vec!["127.0.0.2/32".parse().unwrap()]).build()).await;
     let refused = async || {
         let figures =

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chat_core::policy::AllowAll;
 use serde_json::json;
-use support::{Answer, Client, TestServer, dial_from, upgrade_request};
+use support::{Answer, Client, TestServer, at_most, dial_from, upgrade_request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -41,8 +41,10 @@ async fn until(status: u16, mut ask: impl AsyncFnMut() -> u16) {
 
 #[tokio::test]
 async fn a_thousand_silent_connections_leave_room_for_others() {
-    let builder =
-        TestServer::builder(AllowAll).await.connections_max(2000).connections_per_address(Some(100));
+    let builder = TestServer::builder(AllowAll)
+        .await
+        .connections_max(at_most(2000))
+        .connections_per_address(at_most(100));
     let server = TestServer::serve(builder.build()).await;
     let mut silent = Vec::new();
     for _ in 0..1000 {
@@ -67,7 +69,8 @@ async fn a_thousand_silent_connections_leave_room_for_others() {
 
 #[tokio::test]
 async fn a_full_server_says_when_to_come_back() {
-    let server = TestServer::serve(TestServer::builder(AllowAll).await.connections_max(3).build()).await;
+    let server =
+        TestServer::serve(TestServer::builder(AllowAll).await.connections_max(at_most(3)).build()).await;
     let mut sockets = Vec::new();
     for user in ["ann", "bob", "cid"] {
         sockets.push(server.connect(user).await);
@@ -88,7 +91,7 @@ async fn a_full_server_says_when_to_come_back() {
 
 #[tokio::test]
 async fn behind_a_proxy_each_clients_sockets_are_counted() {
-    let builder = TestServer::builder(AllowAll).await.connections_per_address(Some(2));
+    let builder = TestServer::builder(AllowAll).await.connections_per_address(at_most(2));
     let server =
         TestServer::serve(builder.trust_proxies(vec!["127.0.0.1/32".parse().unwrap()]).build()).await;
     let ann = "X-Forwarded-For: 203.0.113.1\r\n";
@@ -111,7 +114,7 @@ async fn behind_a_proxy_each_clients_sockets_are_counted() {
 
 #[tokio::test]
 async fn a_client_that_is_no_proxy_gets_no_other_address_by_saying_so() {
-    let builder = TestServer::builder(AllowAll).await.connections_per_address(Some(2));
+    let builder = TestServer::builder(AllowAll).await.connections_per_address(at_most(2));
     let server = TestServer::serve(builder.trust_proxies(vec!["10.0.0.0/8".parse().unwrap()]).build()).await;
     let (first, _held) = upgrade(&server, "X-Forwarded-For: 203.0.113.1\r\n").await;
     let (second, _held_too) = upgrade(&server, "X-Forwarded-For: 203.0.113.2\r\n").await;

@@ -19,7 +19,7 @@ use chat_core::policy::AllowAll;
 use chat_server::{Tls, TlsError};
 use serde_json::json;
 use support::{
-    Answer, TestServer,
+    Answer, TestServer, at_most,
     over::{Certificate, Over, OverServer, load},
 };
 use tokio::{
@@ -124,7 +124,7 @@ fn what_is_wrong_with_a_file_is_said_in_one_line_that_names_it() {
         ("cert.pem", "encrypted.pem", "encrypted.pem", "not encrypted"),
         ("cert.pem", "junk-key.pem", "junk-key.pem", "not a private key"),
         ("cert.pem", "other.pem", "other.pem", "not the key of the certificate"),
-        ("huge.pem", "key.pem", "huge.pem", "at most"),
+        ("huge.pem", "key.pem", "huge.pem", "too large"),
     ] {
         let error = Tls::load(&path(cert), &path(key)).unwrap_err().to_string();
         let starts = error.starts_with(path(named).to_str().unwrap());
@@ -270,7 +270,7 @@ async fn who_does_not_come_to_a_handshake_is_in_nobodys_way() {
 
 #[tokio::test]
 async fn one_connection_too_many_costs_no_handshake() {
-    let builder = TestServer::builder(AllowAll).await.connections_max(1);
+    let builder = TestServer::builder(AllowAll).await.connections_max(at_most(1));
     let server = OverServer::start_with(builder, Over::Tls).await;
     let mut held = server.connect("ann").await;
     let mut refused = TcpStream::connect(server.inner.address).await.unwrap();

@@ -24,10 +24,7 @@ use super::{
     pace::Pace,
     transport::Transport,
 };
-use crate::limits::{CONTROL_BYTES_MAX, FRAGMENTATION_MAX, READ_BYTES};
-
-/// What is read away at once.
-const DISCARD_BYTES: usize = 1024;
+use crate::limits::{CONTROL_BYTES_MAX, DISCARD_BYTES, FRAGMENTATION_MAX, READ_BYTES};
 
 /// A whole message.
 #[derive(Debug)]

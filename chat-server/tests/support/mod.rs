@@ -8,7 +8,10 @@ pub(crate) mod over;
 pub(crate) mod program;
 pub(crate) mod tokens;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+};
 
 use chat_core::{Engine, MissingRooms, policy::Policy, store::MemoryStore};
 use chat_server::{OpenAuth, Server, ServerBuilder};
@@ -91,6 +94,11 @@ impl TestServer {
     pub(crate) async fn raw_http(&self, request: &str) -> Answer {
         raw_http(self.address, request).await
     }
+}
+
+/// So many.
+pub(crate) fn at_most(n: usize) -> NonZeroUsize {
+    n.try_into().unwrap()
 }
 
 /// A request on a connection of its own.

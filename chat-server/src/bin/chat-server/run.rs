@@ -5,13 +5,14 @@ use std::{
     future::Future,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    num::NonZeroUsize,
     panic::PanicHookInfo,
     time::Duration,
 };
 
 use chat_core::{Engine, Limits, MissingRooms, store::StoreError};
-use chat_server::{JwtAuth, JwtKey, Metrics, MetricsError, OpenAuth, Server, ServerBuilder, Tls};
+use chat_server::{
+    JwtAuth, JwtKey, Metrics, MetricsError, OpenAuth, Server, ServerBuilder, Tls, limits::OPEN_ROOMS_MAX,
+};
 use chat_store::{OpenError, SqliteOptions, SqliteStore};
 use tokio::{
     net::TcpListener,
@@ -22,9 +23,6 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Asked, Auth, Database, Files, LogFormat, Settings, one_line};
-
-/// Rooms that joins may make in `open` mode. Past it a join of another finds nothing.
-const OPEN_ROOMS_MAX: u64 = 100_000;
 
 /// Why the server did not start. What goes wrong later is logged.
 #[derive(Debug, thiserror::Error)]
@@ -124,11 +122,12 @@ async fn engine(store: SqliteStore, settings: &Settings) -> Result<Engine, Store
 
 /// Gives a server what the settings say.
 fn furnish(builder: ServerBuilder, settings: &Settings, files: Files) -> ServerBuilder {
-    let proxies = settings.trusted_proxy.iter().map(|proxy| proxy.0).collect();
     let mut builder = builder
-        .trust_proxies(proxies)
-        .connections_max(settings.connections().get())
-        .connections_per_address(settings.connections_of_address().limit().map(NonZeroUsize::get));
+        .trust_proxies(settings.trusted_proxy.iter().map(|proxy| proxy.0))
+        .connections_max(settings.connections());
+    if let Some(max) = settings.connections_of_address().limit() {
+        builder = builder.connections_per_address(max);
+    }
     for origin in &settings.allowed_origin {
         builder = builder.allow_origin(origin.clone());
     }

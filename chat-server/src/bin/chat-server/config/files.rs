@@ -1,12 +1,8 @@
 //! The files that settings name.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::path::Path;
 
-use chat_server::{JwtKey, Tls, TlsError};
+use chat_server::{JwtKey, Tls, TlsError, read_small_file};
 
 use super::{Given, Mistake, Settings};
 
@@ -47,7 +43,7 @@ impl Files {
 fn of_which(bad: &TlsError, key: &Path) -> &'static str {
     match bad {
         TlsError::NoKey(_) | TlsError::BadKey { .. } | TlsError::Mismatch { .. } => "tls-key",
-        TlsError::Unreadable { path, .. } | TlsError::TooLarge(path) if path == key => "tls-key",
+        TlsError::Unreadable { path, .. } if path == key => "tls-key",
         _ => "tls-cert",
     }
 }
@@ -57,17 +53,9 @@ fn unfit(path: &Path, setting: &str, given: &Given, bad: &dyn std::error::Error)
     Mistake::at(given.place(setting), format_args!("{}: {bad}", path.display()))
 }
 
-/// Bytes of a file that a setting names: more than any needs, and an end to reading what has none.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-
 /// Reads the file that a setting names.
 pub(super) fn read(path: &Path, setting: &str, given: &Given) -> Result<Vec<u8>, Mistake> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    let read = read.and_then(|_| {
-        if bytes.len() as u64 > FILE_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
-    });
-    read.map_err(|error| {
+    read_small_file(path).map_err(|error| {
         Mistake::at(given.place(setting), format_args!("{} cannot be read: {error}", path.display()))
     })
 }
