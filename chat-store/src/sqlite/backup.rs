@@ -95,6 +95,10 @@ fn write(
     if !fs::exists(database).map_err(|source| OpenError::Io { path: database.to_owned(), source })? {
         return Err(missing().into());
     }
+    // Before the connections, to go after them.
+    #[cfg(target_os = "linux")]
+    let _reading = super::inode::Use::reading(database)
+        .map_err(|source| OpenError::Io { path: database.to_owned(), source })?;
     let _traces = Traces::of_reading(database);
     let conn = stoppable(open::reader(database), stop).map_err(source)?;
     if open::identify(&conn, database, StartCheck::HeaderOnly)? == 0 {
