@@ -46,6 +46,9 @@ pub enum BackupError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It was stopped before the copy had its name.
+    #[error("it was interrupted")]
+    Stopped,
 }
 
 /// What is in a copy.
@@ -63,10 +66,17 @@ const STOP_LOOK_STEPS: i32 = 1000;
 
 /// Copies `database` to `copy`, until `stop` is set.
 pub(super) fn run(database: &Path, copy: &Path, stop: &Arc<AtomicBool>) -> Result<Copied, BackupError> {
-    let target = Target(copy);
+    match copy_to(&Target(copy), database, stop) {
+        // Whatever else may have failed by then: there is no copy, and it was not to be gone on with.
+        Err(_) if stop.load(Ordering::Acquire) => Err(BackupError::Stopped),
+        copied => copied,
+    }
+}
+
+fn copy_to(target: &Target<'_>, database: &Path, stop: &Arc<AtomicBool>) -> Result<Copied, BackupError> {
     let draft = target.draft()?;
     let file = draft.path().join("copy.db");
-    write(database, &file, &target, stop)?;
+    write(database, &file, target, stop)?;
     let checked = stoppable(file_connection(&file), stop).map_err(|error| target.failed(error))?;
     // Nobody else has the file, and where anything fails it is thrown away.
     let rooms =
@@ -77,7 +87,7 @@ pub(super) fn run(database: &Path, copy: &Path, stop: &Arc<AtomicBool>) -> Resul
     })?;
     checked.close().map_err(|(_, error)| target.failed(error))?;
     if stop.load(Ordering::Acquire) {
-        return Err(target.failed(io::Error::from(io::ErrorKind::Interrupted)));
+        return Err(BackupError::Stopped);
     }
     let bytes = target.publish(database, file)?;
     Ok(Copied { rooms, bytes })
@@ -261,7 +271,7 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let stop = Arc::new(AtomicBool::new(true));
         let error = run(&database, &target.path().join("copy.db"), &stop).unwrap_err();
-        assert!(matches!(error, BackupError::Copy { .. }), "{error:?}");
+        assert!(matches!(error, BackupError::Stopped), "{error:?}");
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
 }
