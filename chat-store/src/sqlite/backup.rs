@@ -17,6 +17,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use tempfile::{TempDir, TempPath};
 
+#[cfg(target_os = "linux")]
+use super::inode::Use;
 use super::{
     OpenError, epochs,
     open::{self, quick_check},
@@ -107,8 +109,7 @@ fn write(
     }
     // Before the connections, to go after them.
     #[cfg(target_os = "linux")]
-    let _reading = super::inode::Use::reading(database)
-        .map_err(|source| OpenError::Io { path: database.to_owned(), source })?;
+    let _reading = reading(database)?;
     let _traces = Traces::of_reading(database);
     let conn = stoppable(open::reader(database), stop).map_err(source)?;
     if open::identify(&conn, database, StartCheck::HeaderOnly)? == 0 {
@@ -122,6 +123,17 @@ fn write(
         Err(error) if is_of_the_source(&error) => Err(source(error).into()),
         Err(error) => Err(target.failed(error)),
     }
+}
+
+/// Says that a database will be read. It must not be in use by another name, beside which a part of it is.
+#[cfg(target_os = "linux")]
+fn reading(database: &Path) -> Result<Use, OpenError> {
+    let io = |source| OpenError::Io { path: database.to_owned(), source };
+    let reading = Use::reading(database).map_err(io)?;
+    if reading.has_another_name_in_use(database).map_err(io)? {
+        return Err(OpenError::InUse { path: database.to_owned() });
+    }
+    Ok(reading)
 }
 
 /// Whether an error of the copying speaks of what is copied.

@@ -15,7 +15,7 @@ use std::{
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use super::OpenError;
+use super::{OpenError, place};
 
 /// Device and inode.
 type Id = (u64, u64);
@@ -93,6 +93,34 @@ impl Use {
         used.entry(id).or_default().uses += 1;
         Ok(Self { id, claims: false })
     }
+
+    /// Whether a store has the file by another name than this path. Its log is then beside that name, and who reads by
+    /// this one reads less than there is.
+    pub(super) fn has_another_name_in_use(&self, path: &Path) -> io::Result<bool> {
+        let path = path.canonicalize()?;
+        // A look at a lock is in the way of who takes it just then, so only where it must be.
+        if fs::metadata(&path)?.nlink() == 1 {
+            return Ok(false);
+        }
+        let mut used = used();
+        let entry = used.entry(self.id).or_default();
+        if !entry.claimed {
+            let file = match entry.file.take() {
+                Some(file) => file,
+                None => File::open(&path)?,
+            };
+            let free = is_free(&file);
+            entry.file = Some(file);
+            if free? {
+                return Ok(false);
+            }
+        }
+        match File::open(place::lock_name(&path)) {
+            Ok(lock) => is_free(&lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Drop for Use {
@@ -110,6 +138,14 @@ impl Drop for Use {
         if entry.uses == 0 {
             used.remove(&self.id);
         }
+    }
+}
+
+fn is_free(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

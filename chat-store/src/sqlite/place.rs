@@ -100,13 +100,18 @@ fn create_dirs(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// The name of the lock beside a database.
+pub(super) fn lock_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
 /// Takes the lock `<path>.lock`. The file stays when the lock goes: whoever deleted it could delete it from under
 /// another store that has just opened it.
 fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
     let io = |source| OpenError::Io { path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
+    let file = File::options().create(true).truncate(false).write(true).open(lock_name(path)).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
