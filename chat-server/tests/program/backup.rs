@@ -14,10 +14,14 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
-use tokio::{process::Command, task::JoinSet, time::timeout};
+use tokio::{
+    process::{Child, Command},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
-    DEADLINE, Running, Said, ask, program_under_strace, run, signal,
+    DEADLINE, Running, Said, ask, clean, program_under_strace, run, signal,
     support::{Client, http},
 };
 
@@ -199,27 +203,72 @@ async fn a_disk_that_fails_leaves_no_copy() {
     back_up(&database, &copy).await.done();
 }
 
+/// The same command, once `env` has done something about its signals.
+fn after_env(flag: &str, command: &Command) -> Command {
+    let mut env = clean(Command::new("env"));
+    env.arg(flag).arg(command.as_std().get_program()).args(command.as_std().get_args());
+    env
+}
+
+/// Waits until it is `time`, then sends a signal to the program that a child, strace, runs.
+async fn signal_once(strace: &Child, name: &str, time: impl Fn() -> bool) {
+    let strace = strace.id().unwrap();
+    let wait = async {
+        while !time() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, wait).await.expect("the time comes");
+    let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
+    signal(children.trim().parse().unwrap(), name).await;
+}
+
 #[tokio::test]
 async fn a_copy_that_is_interrupted_leaves_nothing() {
     let (dir, target) = (tempdir().unwrap(), tempdir().unwrap());
     let (database, copy) = (dir.path().join("chat.db"), target.path().join("copy.db"));
     ask(&["migrate", "--database", &url(&database)]).await.done();
-    for name in ["INT", "TERM"] {
+    for name in ["INT", "TERM", "HUP"] {
         // Each write takes a tenth of a second, so that the signal comes in the middle.
-        let mut command = back_up_under_strace(&database, &copy, "pwrite64:delay_enter=100000");
+        let strace = back_up_under_strace(&database, &copy, "pwrite64:delay_enter=100000");
+        // The tests may run under nohup.
+        let mut command = after_env("--default-signal=HUP", &strace);
         let child = command.current_dir(dir.path()).spawn().expect("strace is needed");
-        let strace = child.id().unwrap();
-        let begun = async {
-            while names(target.path()).is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(DEADLINE, begun).await.expect("it begins");
-        let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
-        signal(children.trim().parse().unwrap(), name).await;
+        signal_once(&child, name, || !names(target.path()).is_empty()).await;
         let output = timeout(DEADLINE, child.wait_with_output()).await.expect("it ends").unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: it was interrupted\n");
         assert!(names(target.path()).is_empty(), "{:?}", names(target.path()));
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_has_its_name_when_it_is_interrupted_is_reported() {
+    let (dir, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let (database, copy) = (dir.path().join("chat.db"), target.path().join("copy.db"));
+    ask(&["migrate", "--database", &url(&database)]).await.done();
+    // The second one is that of the directory, in which the name is.
+    let inject = "fsync,fdatasync:delay_enter=3000000:when=2";
+    let mut command = back_up_under_strace(&database, &copy, inject);
+    let child = command.current_dir(dir.path()).spawn().expect("strace is needed");
+    signal_once(&child, "TERM", || copy.exists()).await;
+    let output = timeout(DEADLINE, child.wait_with_output()).await.expect("it ends").unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("was copied"));
+    assert_eq!(names(target.path()), ["copy.db".to_owned()].into());
+}
+
+#[tokio::test]
+async fn a_copy_outlives_its_session_where_it_is_told_to() {
+    let (dir, target) = (tempdir().unwrap(), tempdir().unwrap());
+    let (database, copy) = (dir.path().join("chat.db"), target.path().join("copy.db"));
+    ask(&["migrate", "--database", &url(&database)]).await.done();
+    let strace = back_up_under_strace(&database, &copy, "pwrite64:delay_enter=50000");
+    // As nohup does.
+    let mut command = after_env("--ignore-signal=HUP", &strace);
+    let child = command.current_dir(dir.path()).spawn().expect("strace is needed");
+    signal_once(&child, "HUP", || !names(target.path()).is_empty()).await;
+    let output = timeout(DEADLINE, child.wait_with_output()).await.expect("it ends").unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(names(target.path()), ["copy.db".to_owned()].into());
 }

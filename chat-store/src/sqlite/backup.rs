@@ -17,6 +17,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use tempfile::{TempDir, TempPath};
 
+#[cfg(target_os = "linux")]
+use super::inode::Use;
 use super::{
     OpenError, epochs,
     open::{self, quick_check},
@@ -46,6 +48,9 @@ pub enum BackupError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It was stopped before the copy had its name.
+    #[error("it was interrupted")]
+    Stopped,
 }
 
 /// What is in a copy.
@@ -63,10 +68,17 @@ const STOP_LOOK_STEPS: i32 = 1000;
 
 /// Copies `database` to `copy`, until `stop` is set.
 pub(super) fn run(database: &Path, copy: &Path, stop: &Arc<AtomicBool>) -> Result<Copied, BackupError> {
-    let target = Target(copy);
+    match copy_to(&Target(copy), database, stop) {
+        // Whatever else may have failed by then: there is no copy, and it was not to be gone on with.
+        Err(_) if stop.load(Ordering::Acquire) => Err(BackupError::Stopped),
+        copied => copied,
+    }
+}
+
+fn copy_to(target: &Target<'_>, database: &Path, stop: &Arc<AtomicBool>) -> Result<Copied, BackupError> {
     let draft = target.draft()?;
     let file = draft.path().join("copy.db");
-    write(database, &file, &target, stop)?;
+    write(database, &file, target, stop)?;
     let checked = stoppable(file_connection(&file), stop).map_err(|error| target.failed(error))?;
     // Nobody else has the file, and where anything fails it is thrown away.
     let rooms =
@@ -77,7 +89,7 @@ pub(super) fn run(database: &Path, copy: &Path, stop: &Arc<AtomicBool>) -> Resul
     })?;
     checked.close().map_err(|(_, error)| target.failed(error))?;
     if stop.load(Ordering::Acquire) {
-        return Err(target.failed(io::Error::from(io::ErrorKind::Interrupted)));
+        return Err(BackupError::Stopped);
     }
     let bytes = target.publish(database, file)?;
     Ok(Copied { rooms, bytes })
@@ -95,6 +107,9 @@ fn write(
     if !fs::exists(database).map_err(|source| OpenError::Io { path: database.to_owned(), source })? {
         return Err(missing().into());
     }
+    // Before the connections, to go after them.
+    #[cfg(target_os = "linux")]
+    let _reading = reading(database)?;
     let _traces = Traces::of_reading(database);
     let conn = stoppable(open::reader(database), stop).map_err(source)?;
     if open::identify(&conn, database, StartCheck::HeaderOnly)? == 0 {
@@ -108,6 +123,17 @@ fn write(
         Err(error) if is_of_the_source(&error) => Err(source(error).into()),
         Err(error) => Err(target.failed(error)),
     }
+}
+
+/// Says that a database will be read. It must not be in use by another name, beside which a part of it is.
+#[cfg(target_os = "linux")]
+fn reading(database: &Path) -> Result<Use, OpenError> {
+    let io = |source| OpenError::Io { path: database.to_owned(), source };
+    let reading = Use::reading(database).map_err(io)?;
+    if reading.has_another_name_in_use(database).map_err(io)? {
+        return Err(OpenError::InUse { path: database.to_owned() });
+    }
+    Ok(reading)
 }
 
 /// Whether an error of the copying speaks of what is copied.
@@ -257,7 +283,7 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let stop = Arc::new(AtomicBool::new(true));
         let error = run(&database, &target.path().join("copy.db"), &stop).unwrap_err();
-        assert!(matches!(error, BackupError::Copy { .. }), "{error:?}");
+        assert!(matches!(error, BackupError::Stopped), "{error:?}");
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
 }

@@ -8,8 +8,9 @@
 //! Each function works on a thread of its own and needs no runtime.
 
 use std::{
-    fs, io,
+    fs, future, io,
     path::{Path, PathBuf},
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -66,8 +67,37 @@ pub struct Migrated {
 /// # Cancel safety
 /// Dropping the future stops it, and waits until nothing is left of the copy.
 pub async fn backup(database: impl AsRef<Path>, copy: impl AsRef<Path>) -> Result<Copied, BackupError> {
+    backup_until(database, copy, future::pending()).await
+}
+
+/// The same as [`backup`], but stops when `end` is done, and tells whether there is a copy all the same: one that has
+/// its name by then is not taken back.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// use chat_store::{SqliteStore, maintenance};
+/// let dir = tempfile::tempdir()?;
+/// let (database, copy) = (dir.path().join("chat.db"), dir.path().join("copy.db"));
+/// drop(SqliteStore::open(&database).await?);
+/// let copied = maintenance::backup_until(&database, &copy, std::future::ready(())).await;
+/// assert_eq!(copied.is_ok(), copy.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`BackupError`], [`Stopped`](BackupError::Stopped) among them; nothing is then left of the copy.
+///
+/// # Cancel safety
+/// As with [`backup`].
+pub async fn backup_until(
+    database: impl AsRef<Path>,
+    copy: impl AsRef<Path>,
+    end: impl Future<Output = ()>,
+) -> Result<Copied, BackupError> {
     let (path, copy) = (database.as_ref().to_owned(), copy.as_ref().to_owned());
-    on_a_thread(database.as_ref(), move |stop| backup::run(&path, &copy, stop)).await?
+    on_a_thread(database.as_ref(), end, move |stop| backup::run(&path, &copy, stop)).await?
 }
 
 /// Gives every room of a database a new epoch, in one transaction. For after a restore by other means than a copy that
@@ -163,34 +193,51 @@ async fn alone_with<T: Send + 'static>(
             version => work(&place, version),
         }
     };
-    on_a_thread(&path, run).await?
+    on_a_thread(&path, future::pending(), run).await?
 }
 
-/// Does work for a database on a thread of its own. Where the future is dropped, the flag asks the work to stop, and
-/// the drop waits for it.
+/// Does work for a database on a thread of its own. When `end` is done, the flag asks the work to stop. So it does where
+/// the future is dropped, and the drop waits for the work.
 async fn on_a_thread<T: Send + 'static>(
     database: &Path,
+    end: impl Future<Output = ()>,
     work: impl FnOnce(&Arc<AtomicBool>) -> T + Send + 'static,
 ) -> Result<T, OpenError> {
     let io = |source| OpenError::Io { path: database.to_owned(), source };
-    let (answer, done) = oneshot::channel();
+    let (answer, mut done) = oneshot::channel();
     let stop = Arc::new(AtomicBool::new(false));
     // Dropped in the other order: asked first, then waited for.
     let mut threads = Threads::default();
-    let _stop = StopOnDrop(Arc::clone(&stop));
+    let asks = StopOnDrop(Arc::clone(&stop));
     threads
         .spawn("chat-maintenance".into(), move || {
             // Nobody waits any more where the future was dropped.
             let _ = answer.send(work(&stop));
         })
         .map_err(io)?;
+    let mut end = pin!(async {
+        end.await;
+        asks.ask();
+        future::pending::<()>().await;
+    });
+    let done = future::poll_fn(|context| {
+        // It is never done.
+        let _ = end.as_mut().poll(context);
+        Pin::new(&mut done).poll(context)
+    });
     done.await.map_err(|lost| io(io::Error::other(lost)))
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
 
+impl StopOnDrop {
+    fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.ask();
     }
 }

@@ -10,6 +10,8 @@ mod checkpoint;
 mod epochs;
 mod events;
 mod fault;
+#[cfg(target_os = "linux")]
+mod inode;
 pub mod maintenance;
 mod migrations;
 mod open;
@@ -69,7 +71,7 @@ pub use self::{
 /// with [`StoreError::Unavailable`]. A full disk refuses changes and lets reads go on.
 ///
 /// Beside `chat.db` stand `chat.db-wal` and `chat.db-shm` while it is open, and `chat.db.lock` for ever. A network file
-/// system is no place for it.
+/// system is no place for it. SQLite's locks on it are lost where the process opens and closes the file by other means.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
@@ -172,8 +174,8 @@ impl SqliteStore {
         let io = |source| OpenError::Io { path: "database".into(), source };
         let run = move || {
             let writer = claim().and_then(|place| {
-                let shared = Arc::new(Shared::new(place.path().to_owned(), options, serving));
-                Writer::open(place, Arc::clone(&shared), write_jobs, wake).map(|writer| (writer, shared))
+                let shared = Arc::new(Shared::new(place, options, serving));
+                Writer::open(Arc::clone(&shared), write_jobs, wake).map(|writer| (writer, shared))
             });
             match writer {
                 Ok((writer, shared)) => {

@@ -1,4 +1,4 @@
-//! Where a database is, and the lock beside it.
+//! Where a database is, and the locks on it.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,21 +9,38 @@ use std::{
 use tempfile::TempDir;
 
 use super::OpenError;
+#[cfg(target_os = "linux")]
+use super::inode::Use;
 
 /// A database's path, held against every other store in this process and in others until it is dropped.
 ///
 /// SQLite's own locks would let a second server in: each would commit in turn, and both would believe that they know
-/// what is in the rooms.
+/// what is in the rooms. The lock beside the file is for its path; on Linux another one is for the file itself, which
+/// may have a second name (a hard link), or whose lock beside it somebody may have deleted.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    // Fields drop in this order: a throw-away directory goes after the lock in it.
-    _lock: File,
+    // Fields drop in this order: a throw-away directory goes after what is in it.
+    #[cfg(target_os = "linux")]
+    _file: Use,
+    _lock: Lock,
     _temporary: Option<TempDir>,
 }
 
+/// A locked file, which is unlocked when this is dropped. Closing it would not do where another thread is just starting a
+/// program: that has the descriptor, too, for a moment.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where that fails, closing it is what is left.
+        let _ = self.0.unlock();
+    }
+}
+
 impl Place {
-    /// Finds the file behind `path`, makes missing directories, and takes the lock.
+    /// Finds the file behind `path`, makes missing directories, and takes the locks.
     pub(super) fn claim(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.to_owned(), source };
         if path.is_dir() {
@@ -31,7 +48,13 @@ impl Place {
         }
         let path = resolve(path).map_err(io)?;
         let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock, _temporary: None })
+        Ok(Self {
+            #[cfg(target_os = "linux")]
+            _file: Use::claim(&path)?,
+            path,
+            _lock: lock,
+            _temporary: None,
+        })
     }
 
     /// A place in a new directory, which goes with it.
@@ -77,15 +100,20 @@ fn create_dirs(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes the lock `<path>.lock`. The file stays when the lock goes: whoever deleted it could delete it from under
-/// another store that has just opened it.
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// The name of the lock beside a database.
+pub(super) fn lock_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    name.into()
+}
+
+/// Takes the lock `<path>.lock`. The file stays when the lock goes: whoever deleted it could delete it from under
+/// another store that has just opened it.
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
+    let file = File::options().create(true).truncate(false).write(true).open(lock_name(path)).map_err(io)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }

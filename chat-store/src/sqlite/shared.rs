@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{fault::Health, open, options::SqliteOptions, queue::Job};
+use super::{fault::Health, open, options::SqliteOptions, place::Place, queue::Job};
 
 /// A connection that its thread uses and the writer's thread puts in and takes out. Who holds the lock uses it.
 #[derive(Default)]
@@ -41,13 +41,15 @@ pub(super) struct Shared {
     pub(super) commits: AtomicU64,
     pub(super) readers: Vec<Slot>,
     pub(super) checkpointer: Slot,
+    // Last: given back once these connections are closed.
+    _place: Place,
 }
 
 impl Shared {
-    pub(super) fn new(path: PathBuf, options: SqliteOptions, serving: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(place: Place, options: SqliteOptions, serving: Arc<AtomicBool>) -> Self {
         let readers = std::iter::repeat_with(Slot::default).take(options.readers.get()).collect();
         Self {
-            path,
+            path: place.path().to_owned(),
             options,
             serving,
             broken: AtomicBool::new(false),
@@ -55,6 +57,7 @@ impl Shared {
             commits: AtomicU64::new(0),
             readers,
             checkpointer: Slot::default(),
+            _place: place,
         }
     }
 

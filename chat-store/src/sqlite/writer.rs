@@ -17,7 +17,6 @@ use super::{
     checkpoint::{self, Mode, Pace},
     fault::Health,
     open,
-    place::Place,
     queue::Job,
     recover::{self, Unsound},
     shared::{Shared, run_guarded},
@@ -31,14 +30,13 @@ const DAMAGED_PAUSE: Duration = Duration::from_mins(1);
 
 /// The write connection and all that decides over it.
 pub(super) struct Writer {
+    // First: the place, which is shared, is given back once the connection is closed.
+    conn: Option<Connection>,
     shared: Arc<Shared>,
     jobs: Receiver<Job>,
     /// Wakes the checkpointer; a wake on top of a wake is dropped.
     checkpoint: SyncSender<()>,
     pace: Pace,
-    // Last: the lock is given back once the connection is closed.
-    conn: Option<Connection>,
-    _place: Place,
 }
 
 /// The queue was closed: the store is gone.
@@ -47,7 +45,6 @@ struct Closed;
 impl Writer {
     /// Opens the database for the first time.
     pub(super) fn open(
-        place: Place,
         shared: Arc<Shared>,
         jobs: Receiver<Job>,
         checkpoint: SyncSender<()>,
@@ -58,7 +55,7 @@ impl Writer {
         let conn = open::writer(path, options).map_err(database)?;
         recover::settle(&conn).map_err(|unsound| unsound.at(path))?;
         shared.open_slots().map_err(database)?;
-        let mut writer = Self { shared, jobs, checkpoint, pace: Pace::default(), conn: None, _place: place };
+        let mut writer = Self { conn: None, shared, jobs, checkpoint, pace: Pace::default() };
         writer.take(conn).map_err(|error| OpenError::database(&writer.shared.path, error))?;
         Ok(writer)
     }

@@ -223,6 +223,27 @@ async fn a_damaged_page_makes_no_copy() {
     assert_eq!(names(dir.path()), before);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_database_with_two_names_is_copied_by_the_one_that_a_store_has() {
+    let (dir, path) = database().await;
+    let (other, target) = (dir.path().join("other.db"), tempdir().unwrap());
+    fs::hard_link(&path, &other).unwrap();
+    let store = open(&path).await;
+    // This one is in the log only.
+    let room = room(&store, "r").await;
+    let newest = commit(&store, message(room, "newest")).await;
+    let there = names(dir.path());
+    let error = maintenance::backup(&other, target.path().join("no.db")).await.unwrap_err();
+    assert!(matches!(error, BackupError::Source(OpenError::InUse { .. })), "{error:?}");
+    assert_eq!((names(dir.path()), names(target.path()).len()), (there, 0));
+    let copy = target.path().join("copy.db");
+    maintenance::backup(&path, &copy).await.unwrap();
+    assert_eq!(open(&copy).await.ends(vec![room]).await.unwrap(), [Some(newest)]);
+    drop(store);
+    maintenance::backup(&other, target.path().join("closed.db")).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_copy_that_nobody_waits_for_is_whole_or_not_there() {
     let (dir, path) = database().await;

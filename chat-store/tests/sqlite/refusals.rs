@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use chat_store::{OpenError, SqliteOptions, SqliteStore};
+use chat_store::{OpenError, SqliteOptions, SqliteStore, maintenance};
 use rusqlite::Connection;
 use tempfile::{TempDir, tempdir};
 
@@ -65,14 +65,56 @@ async fn a_second_store_on_one_file_is_refused_by_whatever_name() {
     open(&path).await;
 }
 
+/// A second program that tries to send into a database.
+fn assert_kept_out(path: &Path) {
+    let mut second = sender(path, 1, 1);
+    second.stderr(Stdio::null());
+    let said = Sender::start(second).finish();
+    assert!(said.acked.is_empty() && !said.done, "{}", path.display());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_store_on_a_hard_link_is_refused_and_nothing_is_lost() {
+    let (dir, path) = database().await;
+    let hard = dir.path().join("hard chat.db");
+    fs::hard_link(&path, &hard).unwrap();
+    let store = open(&path).await;
+    let number = room(&store, "r").await;
+    let first = commit(&store, message(number, "before")).await;
+    assert!(matches!(refusal(&hard).await, OpenError::InUse { .. }));
+    assert!(matches!(maintenance::renew_epochs(&hard).await, Err(OpenError::InUse { .. })));
+    assert!(matches!(maintenance::migrate(&hard).await, Err(OpenError::InUse { .. })));
+    assert_kept_out(&hard);
+    assert!(!dir.path().join("hard chat.db-wal").exists());
+    let last = commit(&store, message(number, "after")).await;
+    assert_eq!(last.0, first.0 + 1);
+    drop(store);
+    let store = open(&hard).await;
+    assert_eq!(chat_core::store::Store::ends(&store, vec![number]).await.unwrap(), [Some(last)]);
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::InUse { .. })));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_second_store_is_refused_where_the_lock_beside_the_file_was_deleted() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("chat.db");
+    // New, and so locked before there is anything in it.
+    let store = open(&path).await;
+    fs::remove_file(dir.path().join("chat.db.lock")).unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    assert_kept_out(&path);
+    drop(store);
+    open(&path).await;
+}
+
 #[tokio::test]
 async fn a_second_process_on_one_file_is_refused() {
     let (_dir, path) = database().await;
     let store = open(&path).await;
-    let mut second = sender(&path, 1, 1);
-    second.stderr(Stdio::null());
-    let said = Sender::start(second).finish();
-    assert!(said.acked.is_empty() && !said.done);
+    assert_kept_out(&path);
     drop(store);
     assert!(Sender::start(sender(&path, 1, 1)).finish().done);
 }
