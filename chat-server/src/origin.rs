@@ -96,7 +96,7 @@ impl std::str::FromStr for Origin {
 /// Which page a request comes from, where that one may talk to this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// One of this server's own origin, or none: browsers name the origin of all pages that could do harm.
+    /// One of this server's own origin, or none: browsers name that of every page that opens a socket or changes something.
     OwnOrNone,
     /// One of another origin that is allowed, as the browser names it.
     Allowed(HeaderValue),
