@@ -1,6 +1,6 @@
 //! Whom a request is addressed to (RFC 9112, section 3.2).
 
-use axum::http::{Method, Request, StatusCode, Version, header::HOST};
+use axum::http::{Method, Request, StatusCode, Version, header::HOST, uri::Authority};
 
 use crate::error::ApiError;
 
@@ -8,7 +8,7 @@ use crate::error::ApiError;
 /// read another host out of it.
 ///
 /// # Errors
-/// 400 for no `Host` or two, for an absolute URL with another host, and for `CONNECT`: this is no proxy.
+/// 400 for no `Host`, two, or one that is no host, for an absolute URL with another host, and for `CONNECT`: this is no proxy.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     let bad = |message| Err(ApiError::invalid(StatusCode::BAD_REQUEST, message));
     let mut hosts = request.headers().get_all(HOST).into_iter();
@@ -16,6 +16,9 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
     // HTTP/1.0 knows no Host.
     if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
         return bad("one Host header is needed");
+    }
+    if host.is_some_and(|host| !host.is_empty() && !is_authority(host.as_bytes())) {
+        return bad("Host is no host");
     }
     if request.method() == Method::CONNECT {
         return bad("this is no proxy");
@@ -26,4 +29,9 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether this is a host and at most a port.
+fn is_authority(bytes: &[u8]) -> bool {
+    Authority::try_from(bytes).is_ok_and(|authority| !authority.as_str().contains('@'))
 }

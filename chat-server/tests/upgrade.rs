@@ -16,7 +16,10 @@ async fn each_flaw_of_a_request_has_its_status() {
     let address = server.address;
     let host = format!("Host: {address}\r\n");
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let cases: [(&str, String, String, u16); 19] = [
+    let cases: [(&str, String, String, u16); 22] = [
+        ("a host with a space", host.clone(), "Host: a b\r\n".into(), 400),
+        ("a host with a path", host.clone(), "Host: a/b\r\n".into(), 400),
+        ("a host with a user", host.clone(), "Host: a@b\r\n".into(), 400),
         ("no key", key.into(), String::new(), 400),
         ("two keys", key.into(), key.repeat(2), 400),
         ("a short key", key.into(), "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n".into(), 400),
