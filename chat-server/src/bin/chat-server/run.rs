@@ -60,8 +60,8 @@ pub(crate) fn run(asked: &Asked, files: Files) -> Result<(), StartError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;
     let ended = runtime.block_on(serve(settings, files));
-    // Whatever still runs had its time.
-    runtime.shutdown_background();
+    // Whatever still runs had its time. What it holds is dropped with it, the store last, which then closes its file.
+    runtime.shutdown_timeout(settings.drain_timeout / 20);
     ended
 }
 
