@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -36,6 +37,11 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         0
     }
 
+    /// Whether bytes of the peer are known to wait in the kernel, of which the runtime need not have heard yet.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
     /// Whether the peer is known to send no more, also where bytes of its wait to be read. False where that cannot be
     /// told.
     fn is_shut_by_peer(&self) -> bool {
@@ -62,6 +68,12 @@ impl Transport for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is found by the read that follows.
         self.poll_read_ready(cx).map(drop)
+    }
+
+    fn has_unread(&self) -> bool {
+        // The runtime's sockets do not block: where nothing is there, this is an error.
+        let peeked = socket2::SockRef::from(self).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_ok_and(|bytes| bytes > 0)
     }
 
     fn is_shut_by_peer(&self) -> bool {
@@ -140,6 +152,10 @@ impl<S: Transport> Transport for TlsStream<Counted<S>> {
 
     fn sent_bytes(&self) -> u64 {
         self.get_ref().0.sent_bytes
+    }
+
+    fn has_unread(&self) -> bool {
+        self.get_ref().0.stream.has_unread()
     }
 
     fn is_shut_by_peer(&self) -> bool {

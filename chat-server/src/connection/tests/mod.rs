@@ -277,6 +277,36 @@ async fn a_drain_answers_what_has_arrived_and_says_so() {
     task.await.unwrap();
 }
 
+/// On a busy machine the drain comes to a connection before the runtime has looked at its socket.
+#[tokio::test]
+async fn a_drain_answers_what_the_runtime_has_not_heard_of_yet() {
+    use std::io::{Read, Write};
+    const COMMANDS: usize = 10;
+    let harness = Harness::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let task = harness.serve(Some(Identity::new("ann").unwrap().into()), stream).await;
+    peer.set_nonblocking(true).unwrap();
+    // Until the welcome is there.
+    while peer.peek(&mut [0]).is_err() {
+        tokio::task::yield_now().await;
+    }
+    peer.set_nonblocking(false).unwrap();
+    // Nothing is awaited from here until the drain has begun.
+    peer.write_all(&frame(0x81, r#"{"type":"ping","id":1}"#).repeat(COMMANDS)).unwrap();
+    harness.lifecycle().drain(Duration::from_secs(5)).await;
+    let said = tokio::task::spawn_blocking(move || {
+        let mut said = Vec::new();
+        peer.read_to_end(&mut said).map(|_| said)
+    });
+    let said = said.await.unwrap().unwrap();
+    let pongs = said.windows(6).filter(|six| six == b"\"pong\"").count();
+    assert_eq!(pongs, COMMANDS);
+    assert!(said.ends_with(b"\x03\xe9drain"), "code 1001");
+    task.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_while_the_session_takes_nothing_comes_to_its_end() {
     let harness = Harness::new().await;
