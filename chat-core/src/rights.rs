@@ -118,6 +118,21 @@ pub enum Visibility {
     Private,
 }
 
+impl Visibility {
+    /// The visibility as it stands on the wire and in a store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+
+    /// Reads a visibility; `None` where there is none of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Public, Self::Private].into_iter().find(|visibility| visibility.as_str() == text)
+    }
+}
+
 /// The role with which somebody acts in a room; `None` where the room does not exist for them.
 ///
 /// The higher of the role in the room and the role on the server counts, but a role on the server opens no private

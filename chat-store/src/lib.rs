@@ -4,6 +4,14 @@
 //! |---|---|---|
 //! | `sqlite` | [`SqliteStore`]: one file, one server; [`maintenance`] of it | yes |
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod migrations;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod pages;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod parts;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod people;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

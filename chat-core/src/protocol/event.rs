@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::draft::{Json, Key};
 use crate::{
     ids::{RoomId, Seq, Timestamp, UserId},
-    rights::{Role, Visibility},
+    rights::{Role, Standing, Visibility},
 };
 
 /// An entry of a room's timeline. Only a store makes one that counts: see [`Committed`](crate::store::Committed).
@@ -204,6 +204,28 @@ impl EventBody {
                 Some(*target)
             }
             Self::Message(_) | Self::Member { .. } | Self::Room(_) => None,
+        }
+    }
+
+    /// What an event counts against [`PageQuery::bytes`](crate::store::PageQuery::bytes): its text and its JSON.
+    pub fn weight_bytes(&self) -> usize {
+        let (text, json) = match self {
+            Self::Message(message) => (message.text.as_deref(), message.meta.as_ref()),
+            Self::Edited { text, .. } => (text.as_deref(), None),
+            Self::Room(patch) => (None, patch.state.as_ref()),
+            Self::Deleted { .. } | Self::Reaction { .. } | Self::Member { .. } => (None, None),
+        };
+        text.map_or(0, str::len) + json.map_or(0, |json| json.as_str().len())
+    }
+}
+
+impl MemberChange {
+    /// What a user is to the room after it.
+    pub const fn standing(self) -> Standing {
+        match self {
+            Self::Added(role) | Self::Role(role) => Standing::Member(role),
+            Self::Removed => Standing::Outsider,
+            Self::Banned => Standing::Banned,
         }
     }
 }

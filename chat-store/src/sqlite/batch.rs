@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use chat_core::{
     ids::{RoomNo, Seq, Timestamp, UserId},
     protocol::{Event, EventBody, Json, MemberChange, RoomPatch},
-    rights::{Authority, Role, Standing, Visibility, role_in_room},
+    rights::{Standing, Visibility},
     store::{
         Append, Outcomes,
         judge::{Facts, MessageFacts, ReactionFacts, RoomFacts, Verdict, judge, news},
@@ -15,9 +15,10 @@ use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::{
     events::Insert,
-    people::{self, Person},
-    rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user, visibility_str},
+    people,
+    rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user},
 };
+use crate::people::Person;
 
 /// Judges a batch, and writes what is accepted.
 pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
@@ -147,17 +148,7 @@ impl<'t> Batch<'t> {
     ) -> rusqlite::Result<()> {
         let before = self.person(no, user)?;
         let Some(room) = self.room_mut(no)? else { return Ok(()) };
-        let standing = match change {
-            MemberChange::Added(role) | MemberChange::Role(role) => Standing::Member(role),
-            MemberChange::Removed => Standing::Outsider,
-            MemberChange::Banned => Standing::Banned,
-        };
-        let reads =
-            |standing| role_in_room(room.facts.visibility, standing, Authority::User(Role::Member)).is_some();
-        let could_read = reads(before.map(|before| before.standing).unwrap_or_default());
-        let lost =
-            if could_read && !reads(standing) { Some(seq) } else { people::lost(before, room.private_seq) };
-        let person = Person { standing, seq, lost };
+        let person = Person::after(change, seq, before, room.facts.visibility, room.private_seq);
         people::save(self.tx, no, user, person)?;
         self.people.insert((no, user.clone()), Some(person));
         Ok(())
@@ -177,7 +168,7 @@ impl<'t> Batch<'t> {
             sql(seq.0),
             patch.name.as_deref(),
             patch.topic.as_deref(),
-            patch.visibility.map(visibility_str),
+            patch.visibility.map(Visibility::as_str),
             patch.state.as_ref().map(Json::as_str),
         ];
         self.execute(
@@ -192,7 +183,7 @@ impl<'t> Batch<'t> {
                 sql(no.0),
                 patch.name.as_deref(),
                 patch.topic.as_deref(),
-                patch.visibility.map(visibility_str),
+                patch.visibility.map(Visibility::as_str),
                 patch.state.as_ref().map(Json::as_str),
                 private_seq,
             ],

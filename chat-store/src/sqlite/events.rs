@@ -2,12 +2,13 @@
 
 use chat_core::{
     ids::{RoomId, RoomNo, Timestamp},
-    protocol::{Event, EventBody, EventKind, Json, MemberChange, Message, RoomPatch},
+    protocol::{Event, EventBody, EventKind, MemberChange, Message, RoomPatch},
     rights::Role,
 };
 use rusqlite::{CachedStatement, Connection, Row, params};
 
-use super::rows::{bad, json, maybe, maybe_seq, parsed, role, seq, sql, timestamp, user};
+use super::rows::{bad, json, maybe, maybe_seq, parsed, seq, sql, timestamp, user};
+use crate::parts::{Parts, member_change, removes};
 
 /// The statements that write an event.
 pub(super) struct Insert<'c> {
@@ -30,46 +31,6 @@ macro_rules! select_events {
 }
 pub(super) use select_events;
 
-/// What differs from kind to kind.
-#[derive(Default)]
-struct Parts<'a> {
-    key: Option<&'a str>,
-    text: Option<&'a str>,
-    meta: Option<&'a str>,
-    subject: Option<&'a str>,
-    change: Option<&'static str>,
-    role: Option<Role>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(body: &'a EventBody) -> Self {
-        let none = Self::default();
-        match body {
-            EventBody::Message(message) => Self {
-                key: message.key.as_deref(),
-                text: message.text.as_deref(),
-                meta: message.meta.as_ref().map(Json::as_str),
-                ..none
-            },
-            EventBody::Edited { text, .. } => Self { text: text.as_deref(), ..none },
-            EventBody::Reaction { emoji, remove, .. } => {
-                Self { subject: Some(emoji), change: Some(if *remove { "removed" } else { "set" }), ..none }
-            }
-            EventBody::Member { user, change } => {
-                let (change, role) = match change {
-                    MemberChange::Added(role) => ("added", Some(*role)),
-                    MemberChange::Role(role) => ("role", Some(*role)),
-                    MemberChange::Removed => ("removed", None),
-                    MemberChange::Banned => ("banned", None),
-                };
-                Self { subject: Some(user.as_str()), change: Some(change), role, ..none }
-            }
-            // A change of the room stands in a table of its own.
-            _ => none,
-        }
-    }
-}
-
 impl<'c> Insert<'c> {
     pub(super) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -84,10 +45,6 @@ impl<'c> Insert<'c> {
     /// Writes an event's rows. The answer is the number of its text, if it has one.
     pub(super) fn write(&mut self, room: RoomNo, event: &Event) -> rusqlite::Result<Option<i64>> {
         let parts = Parts::of(&event.body);
-        let target = match &event.body {
-            EventBody::Message(message) => message.reply_to,
-            body => body.target(),
-        };
         let body = match parts.text {
             Some(text) => Some(self.body.insert((text, parts.meta))?),
             None => None,
@@ -98,7 +55,7 @@ impl<'c> Insert<'c> {
             event.at.0,
             event.from.as_str(),
             event.body.kind().number(),
-            target.map(|target| sql(target.0)),
+            parts.target.map(|target| sql(target.0)),
             parts.key,
             body,
             parts.subject,
@@ -136,24 +93,14 @@ fn body(row: &Row<'_>, kind: EventKind) -> rusqlite::Result<EventBody> {
         EventKind::Reaction => EventBody::Reaction {
             target: seq(row, 4)?,
             emoji: row.get(9)?,
-            remove: parsed(row, 10, |change| match change {
-                "set" => Some(false),
-                "removed" => Some(true),
-                _ => None,
-            })?,
+            remove: parsed(row, 10, removes)?,
         },
-        EventKind::Member => EventBody::Member { user: user(row, 9)?, change: member_change(row)? },
+        EventKind::Member => EventBody::Member { user: user(row, 9)?, change: standing_change(row)? },
         EventKind::Room => EventBody::Room(RoomPatch::default()),
     })
 }
 
-fn member_change(row: &Row<'_>) -> rusqlite::Result<MemberChange> {
-    let change: String = row.get(10)?;
-    Ok(match change.as_str() {
-        "added" => MemberChange::Added(role(row, 11)?),
-        "role" => MemberChange::Role(role(row, 11)?),
-        "removed" => MemberChange::Removed,
-        "banned" => MemberChange::Banned,
-        _ => return Err(bad(10)),
-    })
+fn standing_change(row: &Row<'_>) -> rusqlite::Result<MemberChange> {
+    let role = maybe(row, 11, Role::parse)?;
+    parsed(row, 10, |change| member_change(change, role))
 }

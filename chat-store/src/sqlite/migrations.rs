@@ -2,23 +2,14 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::migrations::{self, Altered, Migration};
+
 /// `PRAGMA application_id` of our databases: "chat".
 pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"chat");
-
-struct Migration {
-    name: &'static str,
-    sql: &'static str,
-}
 
 /// The version of a schema is how many of these it has. What was released is never altered: add one.
 const MIGRATIONS: &[Migration] =
     &[Migration { name: "timeline", sql: include_str!("migrations/V001__timeline.sql") }];
-
-/// A database has another text of a migration than this program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Altered {
-    pub(super) version: u32,
-}
 
 /// The version of the schema that this program knows.
 pub(super) fn known() -> u32 {
@@ -36,15 +27,8 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Result<(), Altered>> 
         return Ok(Ok(()));
     }
     let mut had = conn.prepare("SELECT version, checksum FROM migrations ORDER BY version")?;
-    let mut had = had.query([])?;
-    while let Some(row) = had.next()? {
-        let (version, sum): (u32, String) = (row.get(0)?, row.get(1)?);
-        let known = (version as usize).checked_sub(1).and_then(|index| MIGRATIONS.get(index));
-        if known.is_none_or(|known| checksum(known.sql) != sum) {
-            return Ok(Err(Altered { version }));
-        }
-    }
-    Ok(Ok(()))
+    let had = had.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(migrations::check(MIGRATIONS, had.collect::<rusqlite::Result<Vec<(u32, String)>>>()?))
 }
 
 /// Brings a database that passed [`check`] to the newest version, each step in a transaction of its own.
@@ -68,20 +52,12 @@ pub(super) fn run(conn: &mut Connection) -> rusqlite::Result<()> {
         tx.execute_batch(migration.sql)?;
         tx.execute(
             "INSERT INTO migrations VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
-            (version, migration.name, checksum(migration.sql)),
+            (version, migration.name, migration.checksum()),
         )?;
         tx.pragma_update(None, "user_version", version)?;
         tx.commit()?;
     }
     Ok(())
-}
-
-/// FNV-1a, 64 bits (draft-eastlake-fnv, section 2), in hexadecimal. It guards against accidents, not against malice.
-fn checksum(sql: &str) -> String {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    format!("{:016x}", sql.bytes().fold(OFFSET_BASIS, step))
 }
 
 #[cfg(test)]
@@ -90,14 +66,8 @@ mod tests {
 
     #[test]
     fn what_was_released_is_never_altered() {
-        let sums: Vec<_> = MIGRATIONS.iter().map(|migration| checksum(migration.sql)).collect();
+        let sums: Vec<_> = MIGRATIONS.iter().map(Migration::checksum).collect();
         assert_eq!(sums, ["96be5ef995c307c7"]);
-    }
-
-    #[test]
-    fn the_checksum_is_fnv_1a() {
-        assert_eq!(checksum(""), "cbf29ce484222325");
-        assert_eq!(checksum("foobar"), "85944171f73967e8");
     }
 
     #[test]

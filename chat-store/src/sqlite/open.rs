@@ -13,6 +13,7 @@ use super::{
     migrations,
     options::{SqliteOptions, StartCheck},
 };
+use crate::migrations::Altered;
 
 /// Why a database was not opened. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -128,8 +129,7 @@ pub(super) fn identify(conn: &Connection, path: &Path, check: StartCheck) -> Res
             .map_err(database)?
             .map_err(|detail| OpenError::Damaged { path: path.into(), detail })?;
     }
-    let altered =
-        |altered: migrations::Altered| OpenError::Altered { path: path.into(), version: altered.version };
+    let altered = |altered: Altered| OpenError::Altered { path: path.into(), version: altered.version };
     migrations::check(conn).map_err(database)?.map_err(altered)?;
     Ok(found)
 }

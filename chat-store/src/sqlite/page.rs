@@ -2,8 +2,8 @@
 
 use chat_core::{
     ids::{RoomNo, Seq, UserId},
-    protocol::{Event, EventBody, EventKind, HistoryFrom, Reactions, RoomPatch},
-    rights::{Actor, role_in_room},
+    protocol::{Event, EventBody, Reactions, RoomPatch},
+    rights::{Actor, Visibility},
     store::{NoPage, Page, PageQuery, judge::RoomFacts},
 };
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
@@ -11,8 +11,9 @@ use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 use super::{
     events::{self, select_events},
     people,
-    rows::{json, maybe, maybe_seq, number, parse_visibility, room_facts, seq, sql, sql_len},
+    rows::{json, maybe, maybe_seq, number, room_facts, seq, sql, sql_len},
 };
+use crate::pages::{self, Cut, Direction, Messages, Span, kinds_mask};
 
 /// Reads a page; the transaction is what makes it one moment.
 pub(super) fn page(tx: &Transaction<'_>, query: &PageQuery) -> rusqlite::Result<Result<Page, NoPage>> {
@@ -44,11 +45,7 @@ fn right_ends(
     reader: &Actor,
 ) -> rusqlite::Result<Result<Option<Seq>, NoPage>> {
     let person = people::read(tx, no, &reader.user)?;
-    let standing = person.map(|person| person.standing).unwrap_or_default();
-    Ok(match role_in_room(room.visibility, standing, reader.authority) {
-        Some(_) => Ok(None),
-        None => people::lost(person, private_seq).map(Some).ok_or(NoPage::Unreadable),
-    })
+    Ok(pages::right_ends(room.visibility, private_seq, person, reader.authority))
 }
 
 /// `?4` has one bit for each kind that is wanted.
@@ -65,54 +62,30 @@ fn cut(
     room: &RoomFacts,
     end: Option<Seq>,
 ) -> rusqlite::Result<(Vec<Event>, bool)> {
-    let past = end.unwrap_or(room.last_seq).next();
-    let (statement, after, before) = match query.from {
-        HistoryFrom::After(seq) => (UPWARDS, seq, past),
-        HistoryFrom::Before(seq) => (DOWNWARDS, Seq::ZERO, seq.min(past)),
-        HistoryFrom::Newest => (DOWNWARDS, Seq::ZERO, past),
+    let span = Span::of(query, room.last_seq, end);
+    let statement = match span.direction {
+        Direction::Upwards => UPWARDS,
+        Direction::Downwards => DOWNWARDS,
     };
-    let limit = query.limit.saturating_add(1);
     let mut rows = tx.prepare_cached(statement)?;
     let mut rows = rows.query(params![
         sql(query.room.0),
-        sql(after.0),
-        sql(before.0),
+        sql(span.after.0),
+        sql(span.before.0),
         kinds_mask(&query.kinds),
-        sql_len(limit)
+        sql_len(query.limit.saturating_add(1))
     ])?;
-    let (mut events, mut more, mut bytes) = (Vec::new(), false, 0);
+    let mut cut = Cut::new(query);
     while let Some(row) = rows.next()? {
         let mut event = events::read(row, &room.id)?;
         if let EventBody::Room(patch) = &mut event.body {
             *patch = room_change(tx, query.room, event.seq)?;
         }
-        bytes += weight_bytes(&event.body);
-        if events.len() >= query.limit || (bytes > query.bytes && !events.is_empty()) {
-            more = true;
+        if cut.take(event).is_break() {
             break;
         }
-        events.push(event);
     }
-    if statement == DOWNWARDS {
-        events.reverse();
-    }
-    Ok((events, more))
-}
-
-fn kinds_mask(kinds: &[EventKind]) -> i64 {
-    let kinds = if kinds.is_empty() { &EventKind::ALL[..] } else { kinds };
-    kinds.iter().fold(0, |mask, kind| mask | 1 << kind.number())
-}
-
-/// What an event counts against [`PageQuery::bytes`].
-fn weight_bytes(body: &EventBody) -> usize {
-    let (text, json) = match body {
-        EventBody::Message(message) => (message.text.as_deref(), message.meta.as_ref()),
-        EventBody::Edited { text, .. } => (text.as_deref(), None),
-        EventBody::Room(patch) => (None, patch.state.as_ref()),
-        _ => (None, None),
-    };
-    text.map_or(0, str::len) + json.map_or(0, |json| json.as_str().len())
+    Ok(cut.finish(span.direction))
 }
 
 fn room_change(tx: &Transaction<'_>, room: RoomNo, seq: Seq) -> rusqlite::Result<RoomPatch> {
@@ -123,7 +96,7 @@ fn room_change(tx: &Transaction<'_>, room: RoomNo, seq: Seq) -> rusqlite::Result
         Ok(RoomPatch {
             name: row.get(0)?,
             topic: row.get(1)?,
-            visibility: maybe(row, 2, parse_visibility)?,
+            visibility: maybe(row, 2, Visibility::parse)?,
             state: maybe(row, 3, json)?,
         })
     })
@@ -141,17 +114,13 @@ fn add_reactions(
     events: &mut [Event],
     reader: &UserId,
 ) -> rusqlite::Result<()> {
-    let is_message = |event: &&mut Event| matches!(event.body, EventBody::Message(_));
-    let mut messages: Vec<_> = events.iter_mut().filter(is_message).collect();
-    let (Some(first), Some(last)) = (messages.first(), messages.last()) else { return Ok(()) };
-    let (first, last) = (first.seq, last.seq);
+    let mut messages = Messages::of(events);
+    let Some((first, last)) = messages.span() else { return Ok(()) };
     let mut statement: CachedStatement<'_> = tx.prepare_cached(REACTIONS)?;
     let mut rows = statement.query((sql(room.0), sql(first.0), sql(last.0), reader.as_str()))?;
     while let Some(row) = rows.next()? {
-        let target = seq(row, 0)?;
-        let Ok(index) = messages.binary_search_by_key(&target, |event| event.seq) else { continue };
-        let EventBody::Message(message) = &mut messages[index].body else { continue };
-        message.reactions.push(Reactions { emoji: row.get(1)?, count: number(row, 2)?, me: row.get(3)? });
+        let reactions = Reactions { emoji: row.get(1)?, count: number(row, 2)?, me: row.get(3)? };
+        messages.add(seq(row, 0)?, reactions);
     }
     Ok(())
 }

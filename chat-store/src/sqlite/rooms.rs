@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
     batch::Batch,
-    rows::{ROOM_BY_ID, number, room_record, seq, sql, visibility_str},
+    rows::{ROOM_BY_ID, number, room_record, seq, sql},
 };
 
 /// Empties the tables in which rows hang on a room's number.
@@ -56,7 +56,7 @@ fn insert(tx: &Transaction<'_>, new: &NewRoom) -> rusqlite::Result<RoomNo> {
         new.id.as_str(),
         new.epoch.as_str(),
         new.kind.as_str(),
-        visibility_str(new.visibility),
+        new.visibility.as_str(),
         new.name,
         new.topic,
     ])?;

@@ -11,6 +11,8 @@ use rusqlite::{
     types::{Type, ValueRef},
 };
 
+use crate::people::standing_of;
+
 /// The database holds a value that this program never writes.
 #[derive(Debug, thiserror::Error)]
 #[error("column {0} holds what is no such value")]
@@ -82,28 +84,11 @@ pub(super) fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
     parsed(row, column, Role::parse)
 }
 
-pub(super) const fn visibility_str(visibility: Visibility) -> &'static str {
-    match visibility {
-        Visibility::Public => "public",
-        Visibility::Private => "private",
-    }
-}
-
-pub(super) fn parse_visibility(text: &str) -> Option<Visibility> {
-    [Visibility::Public, Visibility::Private]
-        .into_iter()
-        .find(|visibility| visibility_str(*visibility) == text)
-}
-
 /// A standing from its columns `role` and `banned`, which may both be missing.
 pub(super) fn standing(row: &Row<'_>, column_role: usize) -> rusqlite::Result<Standing> {
     let role = maybe(row, column_role, Role::parse)?;
     let banned: Option<bool> = row.get(column_role + 1)?;
-    Ok(match (role, banned) {
-        (Some(role), _) => Standing::Member(role),
-        (None, Some(true)) => Standing::Banned,
-        (None, _) => Standing::Outsider,
-    })
+    Ok(standing_of(role, banned == Some(true)))
 }
 
 macro_rules! select_room {
@@ -127,7 +112,7 @@ pub(super) fn room_record(row: &Row<'_>) -> rusqlite::Result<RoomRecord> {
         id: parsed(row, 1, |text| RoomId::new(text).ok())?,
         epoch: parsed(row, 2, |text| Some(Epoch::from_text(text)))?,
         kind: parsed(row, 3, RoomKind::parse)?,
-        visibility: parsed(row, 4, parse_visibility)?,
+        visibility: parsed(row, 4, Visibility::parse)?,
         name: row.get(5)?,
         topic: row.get(6)?,
         state: maybe(row, 7, json)?,
@@ -141,7 +126,7 @@ pub(super) fn room_record(row: &Row<'_>) -> rusqlite::Result<RoomRecord> {
 pub(super) fn room_facts(row: &Row<'_>) -> rusqlite::Result<RoomFacts> {
     Ok(RoomFacts {
         id: parsed(row, 0, |text| RoomId::new(text).ok())?,
-        visibility: parsed(row, 1, parse_visibility)?,
+        visibility: parsed(row, 1, Visibility::parse)?,
         version: number(row, 2)?,
         first_seq: seq(row, 3)?,
         last_seq: seq(row, 4)?,

@@ -59,22 +59,11 @@ fn cut<'a>(timeline: impl Iterator<Item = (&'a Seq, &'a Event)>, query: &PageQue
     let wanted = |event: &&Event| query.kinds.is_empty() || query.kinds.contains(&event.body.kind());
     let (mut events, mut bytes) = (Vec::new(), 0);
     for event in timeline.map(|(_, event)| event).filter(wanted) {
-        bytes += weight_bytes(&event.body);
+        bytes += event.body.weight_bytes();
         if events.len() >= query.limit || (bytes > query.bytes && !events.is_empty()) {
             return (events, true);
         }
         events.push(event.clone());
     }
     (events, false)
-}
-
-/// What an event counts against [`PageQuery::bytes`].
-fn weight_bytes(body: &EventBody) -> usize {
-    let (text, meta) = match body {
-        EventBody::Message(message) => (message.text.as_ref(), message.meta.as_ref()),
-        EventBody::Edited { text, .. } => (text.as_ref(), None),
-        EventBody::Room(patch) => (None, patch.state.as_ref()),
-        EventBody::Deleted { .. } | EventBody::Reaction { .. } | EventBody::Member { .. } => (None, None),
-    };
-    text.map_or(0, |text| text.len()) + meta.map_or(0, |meta| meta.as_str().len())
 }

@@ -90,7 +90,7 @@ impl Room {
                 let last = ReactionFacts { seq, at: event.at, removed: *remove };
                 self.reactions.entry(*target).or_default().insert((emoji.clone(), event.from.clone()), last);
             }
-            EventBody::Member { user, change } => self.change_standing(user, standing_after(*change), seq),
+            EventBody::Member { user, change } => self.change_standing(user, change.standing(), seq),
             EventBody::Room(patch) => self.patch(patch, seq),
         }
         self.record.last_seq = seq;
@@ -223,13 +223,5 @@ impl Room {
             Standing::Outsider | Standing::Banned => None,
         });
         members.take(limit).collect()
-    }
-}
-
-const fn standing_after(change: MemberChange) -> Standing {
-    match change {
-        MemberChange::Added(role) | MemberChange::Role(role) => Standing::Member(role),
-        MemberChange::Removed => Standing::Outsider,
-        MemberChange::Banned => Standing::Banned,
     }
 }
