@@ -12,8 +12,12 @@ mod pages;
 mod parts;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod people;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "postgres")]
+pub use postgres::{InvalidAddress, PostgresAddress, TlsError};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous, maintenance};
