@@ -3,7 +3,10 @@
 //! | feature | is | default |
 //! |---|---|---|
 //! | `sqlite` | [`SqliteStore`]: one file, one server; [`maintenance`] of it | yes |
+//! | `postgres` | [`PostgresStore`]: a schema in a Postgres database, any number of servers | no |
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod maintenance;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -18,6 +21,8 @@ mod postgres;
 mod sqlite;
 
 #[cfg(feature = "postgres")]
-pub use postgres::{InvalidAddress, PostgresAddress, TlsError};
+pub use postgres::{
+    InvalidAddress, PostgresAddress, PostgresError, PostgresOptions, PostgresStore, TlsError,
+};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous, maintenance};
+pub use sqlite::{OpenError, SqliteOptions, SqliteStore, Synchronous};

@@ -1,11 +1,4 @@
-//! What is done to a database beside serving it: copying it, bringing its schema up to date, giving rooms new epochs.
-//!
-//! A position in a timeline means something only together with the room's epoch. Where a database goes back to an older
-//! state, positions that clients hold may lie past its end, or mean other events. So its rooms get new epochs: clients
-//! that resume are then told to begin anew, instead of being given a wrong continuation. [`backup`] does that in the
-//! copy; after any other kind of restore it is for [`renew_epochs`].
-//!
-//! Each function works on a thread of its own and needs no runtime.
+//! What is done to a SQLite file beside serving it: see [`crate::maintenance`].
 
 use std::{
     fs, future, io,
@@ -27,16 +20,7 @@ use super::{
     place::Place,
     recover::settle,
 };
-
-/// What [`migrate`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Migrated {
-    /// The version of the schema before; 0 where there was no database.
-    pub from: u32,
-    /// The version now.
-    pub to: u32,
-}
+use crate::maintenance::Migrated;
 
 /// Copies a database while a server, in this process or another, goes on reading and writing it. The copy holds
 /// everything that was committed before the call, has new epochs for all rooms, and is no larger than it must be.

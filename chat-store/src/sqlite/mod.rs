@@ -12,7 +12,7 @@ mod events;
 mod fault;
 #[cfg(target_os = "linux")]
 mod inode;
-pub mod maintenance;
+pub(crate) mod maintenance;
 mod migrations;
 mod open;
 mod options;

@@ -1,0 +1,39 @@
+//! Every bound of a store on Postgres: its unit, why it is what it is, and what happens there.
+//!
+//! The server gives up by itself before we do, as long as it is alive; whoever asks is answered within
+//! [`CALL_MAX`] even where it is not. Then it is taken for [away](super::link).
+
+use std::{num::NonZeroUsize, time::Duration};
+
+/// From a call to its answer, whatever it needs: the wait for a connection, the way to a new one, all its statements.
+/// Past it the call is answered as unavailable. Users are promised that within 5 s.
+pub(super) const CALL_MAX: Duration = Duration::from_secs(4);
+
+/// A new connection. Past it the server is taken for away.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// One statement (`statement_timeout`), save a commit. Past it the server gives it up: the call is answered as
+/// unavailable.
+pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(3);
+
+/// The wait for one lock (`lock_timeout`): that of a room whose batch another server commits. Past it the same.
+pub(super) const LOCK_MAX: Duration = Duration::from_secs(2);
+
+/// How long a transaction may stand open without a word from us (`idle_in_transaction_session_timeout`): the server
+/// then ends it, so that a program that was stopped, or cut off, does not keep its rooms locked.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// Between two attempts to find a server that is away.
+pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long one server waits, as it starts, for another one that changes the schema. Past it the start fails.
+pub(super) const MIGRATION_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// Connections unless told otherwise. A page is a matter of less than 1 ms; what they overlap is the server's disk.
+pub(super) const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(12).expect("12 is not zero");
+
+/// Fewest connections: one to write and one to read, so that neither waits for the other.
+pub(super) const CONNECTIONS_MIN: usize = 2;
+
+/// Most connections that write: the batches come one after the other, beside them rooms are made, deleted and trimmed.
+pub(super) const WRITERS_MAX: usize = 4;

@@ -1,0 +1,186 @@
+//! The way to a database, and the reasons not to use it.
+
+use std::time::Duration;
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    address::PostgresAddress,
+    limits::{CONNECT_MAX, IDLE_MAX, LOCK_MAX, STATEMENT_MAX},
+    migrations::{self, SCHEMA},
+    tls::TlsError,
+};
+use crate::migrations::Altered;
+
+/// The oldest Postgres that has all that is used here, as `server_version_num` has it.
+const SERVER_VERSION_MIN: i32 = 13_00_00;
+
+/// Why a database on Postgres was not opened. It is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostgresError {
+    /// A certificate that the address names, or the system's, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No connection came about: the server is not there, does not answer, or lets nobody in with this login.
+    #[error("{database} cannot be reached")]
+    Unreachable {
+        /// The database, without the login.
+        database: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server is older than Postgres 13.
+    #[error("{database} is on Postgres {found}: 13 or newer is needed")]
+    TooOld {
+        /// The database.
+        database: String,
+        /// The server's own version.
+        found: String,
+    },
+    /// There is no schema of ours in it, and none was asked to be made.
+    #[error("{database} holds no rooms: it has no schema `chat` of this program")]
+    Missing {
+        /// The database.
+        database: String,
+    },
+    /// A server has it open.
+    #[error("{database} is in use by a server")]
+    InUse {
+        /// The database.
+        database: String,
+    },
+    /// A newer version of this program wrote it.
+    #[error("{database} has schema version {found}, this program knows versions up to {known}")]
+    Newer {
+        /// The database.
+        database: String,
+        /// The version of its schema.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// One of its migrations is another than the one of this program.
+    #[error("{database} was made by another migration {version} than this program has")]
+    Altered {
+        /// The database.
+        database: String,
+        /// Which migration.
+        version: u32,
+    },
+    /// Postgres refuses.
+    #[error("{database} cannot be used")]
+    Database {
+        /// The database.
+        database: String,
+        /// Postgres' reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The same before it is said of which database.
+#[derive(Debug)]
+pub(super) enum Reason {
+    TooOld { found: String },
+    Missing,
+    InUse,
+    Newer { found: u32 },
+    Altered { version: u32 },
+    Database(tokio_postgres::Error),
+}
+
+impl From<tokio_postgres::Error> for Reason {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Altered> for Reason {
+    fn from(altered: Altered) -> Self {
+        Self::Altered { version: altered.version }
+    }
+}
+
+impl Reason {
+    pub(super) fn of(self, address: &PostgresAddress) -> PostgresError {
+        let database = address.shown();
+        match self {
+            Self::TooOld { found } => PostgresError::TooOld { database, found },
+            Self::Missing => PostgresError::Missing { database },
+            Self::InUse => PostgresError::InUse { database },
+            Self::Newer { found } => PostgresError::Newer { database, found, known: migrations::known() },
+            Self::Altered { version } => PostgresError::Altered { database, version },
+            Self::Database(error) => PostgresError::Database { database, source: error.into() },
+        }
+    }
+}
+
+/// How each connection is made: the address's own, and what is ours whatever it, the role or the database say.
+pub(super) fn config(address: &PostgresAddress) -> Config {
+    let mut config = address.config();
+    let ms = |time: Duration| time.as_millis();
+    // Statistics that are behind must not make a plan read a whole table: everything here goes along an index.
+    let ours = format!(
+        "-c search_path={SCHEMA} -c synchronous_commit=on -c statement_timeout={} -c lock_timeout={} \
+         -c idle_in_transaction_session_timeout={} -c enable_seqscan=off -c enable_hashjoin=off \
+         -c enable_mergejoin=off",
+        ms(STATEMENT_MAX),
+        ms(LOCK_MAX),
+        ms(IDLE_MAX),
+    );
+    let theirs = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
+    config.options(format!("{theirs}{ours}"));
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_MAX);
+    }
+    config
+}
+
+/// The connector of an address, whose files are read on a thread that may wait for them.
+pub(super) async fn connector(address: &PostgresAddress) -> Result<MakeRustlsConnect, PostgresError> {
+    let (read, shown) = (address.clone(), address.shown());
+    match tokio::task::spawn_blocking(move || read.connector()).await {
+        Ok(connector) => Ok(connector?),
+        Err(ended) => Err(PostgresError::Unreachable { database: shown, source: ended.into() }),
+    }
+}
+
+/// A connection outside the pools.
+pub(super) struct Way {
+    pub(super) client: Client,
+    task: JoinHandle<Result<(), tokio_postgres::Error>>,
+}
+
+impl Way {
+    /// To a server that is new enough.
+    pub(super) async fn to(address: &PostgresAddress, tls: MakeRustlsConnect) -> Result<Self, PostgresError> {
+        let unreachable = |source| PostgresError::Unreachable { database: address.shown(), source };
+        let connected = timeout(CONNECT_MAX, config(address).connect(tls)).await;
+        let connected = connected.map_err(|late| unreachable(late.into()))?;
+        let (client, connection) = connected.map_err(|error| unreachable(error.into()))?;
+        let way = Self { client, task: tokio::spawn(connection) };
+        way.check_version().await.map_err(|reason| reason.of(address))?;
+        Ok(way)
+    }
+
+    async fn check_version(&self) -> Result<(), Reason> {
+        let settings = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+            current_setting('fsync')::boolean";
+        let row = self.client.query_one(settings, &[]).await?;
+        if row.try_get::<_, i32>(0)? < SERVER_VERSION_MIN {
+            return Err(Reason::TooOld { found: row.try_get(1)? });
+        }
+        if !row.try_get::<_, bool>(2)? {
+            tracing::warn!("this Postgres has fsync=off: a power loss may take everything");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
