@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `sqlite` | [`SqliteStore`]: one file, one server; [`maintenance`] of it | yes |
 //! | `postgres` | [`PostgresStore`]: a schema in a Postgres database, any number of servers | no |
+//! | `testing` | [`testing`](mod@testing): Postgres servers and databases for tests and benches; implies `postgres` | no |
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod maintenance;
@@ -19,6 +20,8 @@ mod people;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "postgres")]
 pub use postgres::{
