@@ -1,21 +1,34 @@
-//! Appends: one transaction for a batch, in three turns of asking and answering.
+//! Appends: one transaction for a batch, in two or three turns of asking and answering.
 //!
 //! The first takes the locks and all the facts that [`judge`] can ask for, the second writes what was accepted, the
 //! third commits. What is asked in one turn is sent at once, and Postgres does it in the order in which it was sent.
+//! Where there are only plain messages, the second turn commits too.
 
 use chat_core::store::{Append, Appended, Outcomes, judge::judge};
 
 use super::{
     doubt::Doubts,
     fault::Failure,
-    ledger::Ledger,
-    session::{Client, commit, end},
+    ledger::{KeyCheck, Ledger},
+    session::{Client, commit, end, execute_and_commit, rollback},
 };
 
 /// Judges a batch, and writes what is accepted.
 pub(super) async fn append(client: &Client, items: &[Append], doubts: &Doubts) -> Result<Outcomes, Failure> {
+    match attempt(client, items, KeyCheck::Trust, doubts).await {
+        Err(failure) if failure.is_taken_key() => attempt(client, items, KeyCheck::LookUp, doubts).await,
+        done => done,
+    }
+}
+
+async fn attempt(
+    client: &Client,
+    items: &[Append],
+    key_check: KeyCheck,
+    doubts: &Doubts,
+) -> Result<Outcomes, Failure> {
     let doubted = doubts.about(items.iter().map(|item| item.room));
-    let mut ledger = Ledger::begin(client, items).await?;
+    let mut ledger = Ledger::begin(client, items, key_check).await?;
     doubts.settle(&doubted);
     let judged = items.iter().map(|item| {
         let outcome = judge(&mut ledger, item)?.into_outcome(item.room);
@@ -27,11 +40,38 @@ pub(super) async fn append(client: &Client, items: &[Append], doubts: &Doubts) -
     let outcomes = judged.collect::<Result<Outcomes, Failure>>()?;
     if ledger.accepted.is_empty() {
         end(client).await?;
-        return Ok(outcomes);
+    } else {
+        write_and_commit(client, &ledger, doubts).await?;
     }
-    ledger.write(client).await?;
-    let doubt = doubts.raise(ledger.written_rooms());
-    commit(client).await?;
-    doubt.settle();
     Ok(outcomes)
+}
+
+async fn write_and_commit(client: &Client, ledger: &Ledger, doubts: &Doubts) -> Result<(), Failure> {
+    let rooms = ledger.written_rooms();
+    let Some(question) = ledger.plain_messages() else {
+        if let Err(failure) = ledger.write(client).await {
+            if failure.is_taken_key() {
+                rollback(client).await?;
+            }
+            return Err(failure);
+        }
+        let doubt = doubts.raise(rooms);
+        commit(client).await?;
+        doubt.settle();
+        return Ok(());
+    };
+    let rooms_written = rooms.len() as u64;
+    let doubt = doubts.raise(rooms);
+    match execute_and_commit(client, &question).await {
+        Ok(rows) => {
+            doubt.settle();
+            if rows == rooms_written { Ok(()) } else { Err(Failure::Strange("a locked room is gone")) }
+        }
+        Err(failure) => {
+            if failure.is_answer() {
+                doubt.settle();
+            }
+            Err(failure)
+        }
+    }
 }

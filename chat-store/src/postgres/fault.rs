@@ -68,6 +68,24 @@ impl Failure {
     }
 }
 
+/// What the unique index on keys is called.
+const KEY_INDEX: &str = "events_by_key";
+
+impl Failure {
+    /// Whether a message was not written since there is one with its key.
+    pub(super) fn is_taken_key(&self) -> bool {
+        let Self::Before(error) = self else { return false };
+        error.as_db_error().is_some_and(|error| {
+            *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some(KEY_INDEX)
+        })
+    }
+
+    /// Whether Postgres itself said that it did not do it.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Before(error) if error.as_db_error().is_some())
+    }
+}
+
 /// Whether Postgres refused what it was given, and would again: data exceptions, violated constraints, and what is
 /// larger than it can keep (classes 22, 23 and 54 of its error codes).
 fn is_refusal(error: &tokio_postgres::Error) -> bool {

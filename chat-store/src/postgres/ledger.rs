@@ -1,13 +1,13 @@
 //! The facts of a batch: asked for at once, then kept up to date by what the batch itself does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chat_core::{
     ids::{RoomNo, Seq, Timestamp, UserId},
-    protocol::{Draft, EventBody, RoomPatch},
+    protocol::{Draft, EventBody, Key, RoomPatch},
     rights::{Standing, Visibility},
     store::{
-        Append, Change, Committed,
+        Append, Change, Committed, Require,
         judge::{Facts, MessageFacts, ReactionFacts, RoomFacts, news},
     },
 };
@@ -15,8 +15,19 @@ use chat_core::{
 use super::fault::Failure;
 use crate::people::Person;
 
-/// A key in its room: room, author, key.
-pub(super) type KeyOf = (RoomNo, UserId, Box<str>);
+/// The messages that have each key, where they were looked up.
+pub(super) type Keys = HashMap<Key, Option<(Seq, Timestamp)>>;
+
+/// What is done about keys before the rules are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyCheck {
+    /// A key is taken for a new one where nothing but the key could keep its message out: the index has the last word,
+    /// and if it says no, all of it is done again with [`KeyCheck::LookUp`]. Looking up a thousand keys costs as much as
+    /// a third of writing them, and it is hardly ever that one is taken.
+    Trust,
+    /// Every key is looked up.
+    LookUp,
+}
 
 /// A user's reaction: room, message, emoji, user.
 pub(super) type ReactionOf = (RoomNo, Seq, Box<str>, UserId);
@@ -24,11 +35,13 @@ pub(super) type ReactionOf = (RoomNo, Seq, Box<str>, UserId);
 /// What a batch may ask for, each with its answer: `None` where there is no such thing.
 ///
 /// A look-up of something else is a failure, not a "no": it would say that [`Ledger::asked_by`] and the rules differ.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) rooms: BTreeMap<RoomNo, Option<Room>>,
     pub(super) people: BTreeMap<(RoomNo, UserId), Option<Person>>,
-    pub(super) keys: BTreeMap<KeyOf, Option<(Seq, Timestamp)>>,
+    /// By room and author. Where keys are trusted, those that are missing are taken for new ones.
+    pub(super) keys: BTreeMap<(RoomNo, UserId), Keys>,
+    key_check: KeyCheck,
     pub(super) messages: BTreeMap<(RoomNo, Seq), Option<MessageFacts>>,
     pub(super) reactions: BTreeMap<ReactionOf, Option<ReactionFacts>>,
     /// All that ever stood under a message, taken back or not.
@@ -54,16 +67,37 @@ fn asked<T>(fact: Option<T>) -> Result<T, Failure> {
 }
 
 impl Ledger {
+    /// Without any question.
+    pub(super) const fn new(key_check: KeyCheck) -> Self {
+        Self {
+            rooms: BTreeMap::new(),
+            people: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            key_check,
+            messages: BTreeMap::new(),
+            reactions: BTreeMap::new(),
+            emojis: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            accepted: Vec::new(),
+        }
+    }
+
     /// What the rules may ask for these items, without an answer yet.
-    pub(super) fn asked_by(items: &[Append]) -> Self {
-        let mut ledger = Self::default();
-        for Append { room, actor, change, .. } in items {
-            ledger.rooms.insert(*room, None);
-            ledger.people.insert((*room, actor.user.clone()), None);
+    pub(super) fn asked_by(items: &[Append], key_check: KeyCheck) -> Self {
+        let mut ledger = Self::new(key_check);
+        for Append { room, actor, change, require, .. } in items {
+            ledger.rooms.entry(*room).or_default();
+            ledger.people.entry((*room, actor.user.clone())).or_default();
             match change {
                 Change::Message(Draft { key, reply_to, .. }) => {
-                    if let Some(key) = key {
-                        ledger.keys.insert((*room, actor.user.clone(), key.clone()), None);
+                    if let Some(key) = key
+                        && (key_check == KeyCheck::LookUp
+                            || reply_to.is_some()
+                            || *require != Require::default())
+                    {
+                        let keys = ledger.keys.entry((*room, actor.user.clone())).or_default();
+                        keys.insert(key.clone(), None);
                     }
                     if let Some(target) = reply_to {
                         ledger.messages.insert((*room, *target), None);
@@ -98,7 +132,8 @@ impl Ledger {
         match &event.body {
             EventBody::Message(message) => {
                 if let Some(key) = &message.key {
-                    self.keys.insert((no, event.from.clone(), key.clone()), Some((event.seq, event.at)));
+                    let keys = self.keys.entry((no, event.from.clone())).or_default();
+                    keys.insert(key.clone(), Some((event.seq, event.at)));
                 }
                 if let Some(asked) = self.messages.get_mut(&(no, event.seq)) {
                     *asked = Some(MessageFacts {
@@ -177,7 +212,8 @@ impl Facts for Ledger {
     }
 
     fn key(&mut self, room: RoomNo, author: &UserId, key: &str) -> Result<Option<(Seq, Timestamp)>, Failure> {
-        asked(self.keys.get(&(room, author.clone(), key.into()))).copied()
+        let found = self.keys.get(&(room, author.clone())).and_then(|keys| keys.get(key)).copied();
+        if self.key_check == KeyCheck::Trust { Ok(found.flatten()) } else { asked(found) }
     }
 
     fn message(&mut self, room: RoomNo, seq: Seq) -> Result<Option<MessageFacts>, Failure> {

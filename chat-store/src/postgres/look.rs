@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 
 use super::{
     fault::Failure,
-    ledger::{Ledger, Room},
+    ledger::{KeyCheck, Ledger, Room},
     rows::{Columns, sql},
     session::{Begin, Client, Question, begin, column},
 };
@@ -82,8 +82,12 @@ enum What {
 
 impl Ledger {
     /// Begins the transaction of a batch. The rooms are locked until it ends.
-    pub(super) async fn begin(client: &Client, items: &[Append]) -> Result<Self, Failure> {
-        let mut ledger = Self::asked_by(items);
+    pub(super) async fn begin(
+        client: &Client,
+        items: &[Append],
+        key_check: KeyCheck,
+    ) -> Result<Self, Failure> {
+        let mut ledger = Self::asked_by(items, key_check);
         let asked = ledger.questions();
         let (whats, questions): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let answers = begin(client, Begin::Write, &questions).await?;
@@ -98,7 +102,12 @@ impl Ledger {
 
     /// The locks first, then what has to be known. What nobody asks for is left out.
     fn questions(&self) -> Vec<(What, Question<'_>)> {
-        let (keys, messages, reactions) = (&self.keys, &self.messages, &self.reactions);
+        let keys: Vec<_> = self
+            .keys
+            .iter()
+            .flat_map(|((no, user), keys)| keys.keys().map(|key| (sql(no.0), user.as_str(), key.as_bytes())))
+            .collect();
+        let (keys, messages, reactions) = (&keys, &self.messages, &self.reactions);
         let all = [
             (What::Rooms, LOCK, self.rooms.len(), vec![column(self.rooms.keys().map(|no| sql(no.0)))]),
             (
@@ -115,9 +124,9 @@ impl Ledger {
                 KEYS,
                 keys.len(),
                 vec![
-                    column(keys.keys().map(|(no, ..)| sql(no.0))),
-                    column(keys.keys().map(|(_, user, _)| user.as_str())),
-                    column(keys.keys().map(|(.., key)| key.as_bytes())),
+                    column(keys.iter().map(|(no, ..)| *no)),
+                    column(keys.iter().map(|(_, user, _)| *user)),
+                    column(keys.iter().map(|(.., key)| *key)),
                 ],
             ),
             (
@@ -180,8 +189,8 @@ impl Ledger {
             }
             What::People => drop(self.people.insert((room, row.user()?), row.person()?)),
             What::Keys => {
-                let key = (room, row.user()?, row.text()?);
-                self.keys.insert(key, Some((row.seq()?, row.timestamp()?)));
+                let keys = self.keys.entry((room, row.user()?)).or_default();
+                keys.insert(row.text()?, Some((row.seq()?, row.timestamp()?)));
             }
             What::Messages => drop(self.messages.insert((room, row.seq()?), Some(message(&mut row)?))),
             What::Reactions => {

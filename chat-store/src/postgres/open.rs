@@ -120,18 +120,25 @@ impl Reason {
 /// How each connection is made: the address's own, and what is ours whatever it, the role or the database say.
 pub(super) fn config(address: &PostgresAddress) -> Config {
     let mut config = address.config();
-    let ms = |time: Duration| time.as_millis();
-    // Statistics that are behind must not make a plan read a whole table: everything here goes along an index.
-    let ours = format!(
-        "-c search_path={SCHEMA} -c synchronous_commit=on -c statement_timeout={} -c lock_timeout={} \
-         -c idle_in_transaction_session_timeout={} -c enable_seqscan=off -c enable_hashjoin=off \
-         -c enable_mergejoin=off",
-        ms(STATEMENT_MAX),
-        ms(LOCK_MAX),
-        ms(IDLE_MAX),
-    );
-    let theirs = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
-    config.options(format!("{theirs}{ours}"));
+    let ms = |time: Duration| time.as_millis().to_string();
+    let settings = [
+        ("search_path", SCHEMA.to_owned()),
+        ("synchronous_commit", "on".to_owned()),
+        ("default_transaction_isolation", "read\\ committed".to_owned()),
+        ("statement_timeout", ms(STATEMENT_MAX)),
+        ("lock_timeout", ms(LOCK_MAX)),
+        ("idle_in_transaction_session_timeout", ms(IDLE_MAX)),
+        // Everything here goes along an index. Statistics that are behind must not make a plan read a whole table, nor
+        // the length of an array make it plan again: for a batch of one that takes longer than the batch.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
+        ("enable_seqscan", "off".to_owned()),
+        ("enable_hashjoin", "off".to_owned()),
+        ("enable_mergejoin", "off".to_owned()),
+        ("jit", "off".to_owned()),
+    ];
+    let theirs = config.get_options().unwrap_or_default().to_owned();
+    // Of two settings of one name the last counts.
+    config.options(settings.iter().fold(theirs, |all, (name, value)| format!("{all} -c {name}={value}")));
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_MAX);
     }

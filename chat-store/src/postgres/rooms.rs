@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use super::{
     doubt::Doubts,
     fault::Failure,
-    ledger::{Ledger, Room},
+    ledger::{KeyCheck, Ledger, Room},
     rows::{Columns, room_columns, sql},
     session::{Begin, Client, Question, begin, commit, end, execute, execute_all, query_opt},
 };
@@ -101,7 +101,7 @@ fn first_events(no: RoomNo, new: &NewRoom) -> Result<Ledger, Failure> {
         first_seq: Seq(1),
         last_seq: Seq::ZERO,
     };
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::new(KeyCheck::Trust);
     ledger.rooms.insert(no, Some(Room { facts, private_seq: None }));
     ledger.people.extend(new.members.iter().map(|(user, _)| ((no, user.clone()), None)));
     for (seq, (user, role)) in (1..).map(Seq).zip(&new.members) {

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use deadpool_postgres::{ClientWrapper, Object};
 use futures_util::{
     TryStreamExt,
-    future::{try_join, try_join_all},
+    future::{join, try_join, try_join_all},
 };
 use tokio_postgres::{Row, Statement, types::ToSql};
 
@@ -60,7 +60,8 @@ pub(super) enum Begin {
 impl Begin {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            // The isolation is that of the connection: see `open::config`.
+            Self::Write => "BEGIN",
             Self::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }
     }
@@ -126,10 +127,28 @@ async fn prepare(client: &Client, questions: &[Question<'_>]) -> Result<Vec<Stat
     Ok(statements)
 }
 
+/// A commit that waits for a standby must not be given up by the server: it would then say that all is well.
+const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
 /// Commits. Where an answer does not come, nobody knows.
 pub(super) async fn commit(client: &Client) -> Result<(), Failure> {
-    // A commit that waits for a standby must not be given up by the server: it would then say that all is well.
-    client.batch_execute("SET LOCAL statement_timeout = 0; COMMIT").await.map_err(Failure::Commit)
+    client.batch_execute(COMMIT).await.map_err(Failure::Commit)
+}
+
+/// Does the one thing that a transaction has to do and commits, in one turn. Where the first fails, the second undoes the
+/// transaction, and so it does where the first never got to the server.
+pub(super) async fn execute_and_commit(client: &Client, question: &Question<'_>) -> Result<u64, Failure> {
+    let statement = client.prepare_cached(question.sql).await?;
+    let (done, committed) =
+        join(client.execute_raw(&statement, question.params()), client.batch_execute(COMMIT)).await;
+    let rows = done?;
+    committed.map_err(Failure::Commit)?;
+    Ok(rows)
+}
+
+/// Undoes a transaction.
+pub(super) async fn rollback(client: &Client) -> Result<(), Failure> {
+    Ok(client.batch_execute("ROLLBACK").await?)
 }
 
 /// Ends a transaction that changed nothing.

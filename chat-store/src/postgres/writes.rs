@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chat_core::{
     ids::RoomNo,
-    protocol::{Event, EventBody},
+    protocol::{Event, EventBody, Message},
     rights::{Role, Standing, Visibility},
     store::Committed,
 };
@@ -23,6 +23,18 @@ const EVENTS: &str = "
         $1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[],
         $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::text[]
     )";
+
+/// The same for messages that have no more than a text and a key, with the ends of their rooms: nearly all that is ever
+/// written, in one statement.
+const PLAIN_MESSAGES: &str = "
+    WITH written AS (
+        INSERT INTO events (room, seq, at, kind, author, key, text)
+        SELECT a.room, a.seq, a.at, 1, a.author, a.key, a.text
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bytea[])
+            AS a (room, seq, at, author, key, text)
+    )
+    UPDATE rooms r SET last_seq = a.last_seq
+    FROM unnest($7::bigint[], $8::bigint[]) AS a (no, last_seq) WHERE r.no = a.no";
 
 const EDITS: &str = "
     UPDATE events e SET text = a.text, edited_seq = a.edited_seq, edited_at = a.edited_at
@@ -88,6 +100,33 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// The one statement that writes all that was accepted, where there are only plain messages.
+    pub(super) fn plain_messages(&self) -> Option<Question<'_>> {
+        let mut rows = Vec::with_capacity(self.accepted.len());
+        let mut last = BTreeMap::new();
+        for accepted in &self.accepted {
+            let (no, event) = (sql(accepted.room().0), &**accepted.event());
+            let EventBody::Message(Message { text, key, reply_to: None, meta: None, .. }) = &event.body
+            else {
+                return None;
+            };
+            last.insert(no, sql(event.seq.0));
+            rows.push((no, event, key.as_deref(), text.as_deref()));
+        }
+        let rows = &rows;
+        let values = vec![
+            column(rows.iter().map(|(no, ..)| *no)),
+            column(rows.iter().map(|(_, event, ..)| sql(event.seq.0))),
+            column(rows.iter().map(|(_, event, ..)| event.at.0)),
+            column(rows.iter().map(|(_, event, ..)| event.from.as_str())),
+            column(rows.iter().map(|(.., key, _)| key.map(str::as_bytes))),
+            column(rows.iter().map(|(.., text)| text.map(str::as_bytes))),
+            column(last.keys().copied()),
+            column(last.values().copied()),
+        ];
+        Some(Question { sql: PLAIN_MESSAGES, values })
     }
 
     /// The rooms that have new events, in order of numbers.
