@@ -7,6 +7,8 @@
 //! | `testing` | [`testing`](mod@testing): Postgres servers and databases for tests and benches; implies `postgres` | no |
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod keys;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod maintenance;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;

@@ -9,9 +9,10 @@ use chat_core::store::{Append, Appended, Outcomes, judge::judge};
 use super::{
     doubt::Doubts,
     fault::Failure,
-    ledger::{KeyCheck, Ledger},
+    ledger::Ledger,
     session::{Client, commit, end, execute_and_commit, rollback},
 };
+use crate::keys::KeyCheck;
 
 /// Judges a batch, and writes what is accepted.
 pub(super) async fn append(client: &Client, items: &[Append], doubts: &Doubts) -> Result<Outcomes, Failure> {

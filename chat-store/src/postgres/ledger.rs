@@ -7,27 +7,16 @@ use chat_core::{
     protocol::{Draft, EventBody, Key, RoomPatch},
     rights::{Standing, Visibility},
     store::{
-        Append, Change, Committed, Require,
+        Append, Change, Committed,
         judge::{Facts, MessageFacts, ReactionFacts, RoomFacts, news},
     },
 };
 
 use super::fault::Failure;
-use crate::people::Person;
+use crate::{keys::KeyCheck, people::Person};
 
 /// The messages that have each key, where they were looked up.
 pub(super) type Keys = HashMap<Key, Option<(Seq, Timestamp)>>;
-
-/// What is done about keys before the rules are applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyCheck {
-    /// A key is taken for a new one where nothing but the key could keep its message out: the index has the last word,
-    /// and if it says no, all of it is done again with [`KeyCheck::LookUp`]. Looking up a thousand keys costs as much as
-    /// a third of writing them, and it is hardly ever that one is taken.
-    Trust,
-    /// Every key is looked up.
-    LookUp,
-}
 
 /// A user's reaction: room, message, emoji, user.
 pub(super) type ReactionOf = (RoomNo, Seq, Box<str>, UserId);
@@ -86,15 +75,14 @@ impl Ledger {
     /// What the rules may ask for these items, without an answer yet.
     pub(super) fn asked_by(items: &[Append], key_check: KeyCheck) -> Self {
         let mut ledger = Self::new(key_check);
-        for Append { room, actor, change, require, .. } in items {
+        for item in items {
+            let Append { room, actor, change, .. } = item;
             ledger.rooms.entry(*room).or_default();
             ledger.people.entry((*room, actor.user.clone())).or_default();
             match change {
                 Change::Message(Draft { key, reply_to, .. }) => {
                     if let Some(key) = key
-                        && (key_check == KeyCheck::LookUp
-                            || reply_to.is_some()
-                            || *require != Require::default())
+                        && (key_check == KeyCheck::LookUp || KeyCheck::of(item) == KeyCheck::LookUp)
                     {
                         let keys = ledger.keys.entry((*room, actor.user.clone())).or_default();
                         keys.insert(key.clone(), None);

@@ -13,10 +13,11 @@ use tokio_postgres::Row;
 
 use super::{
     fault::Failure,
-    ledger::{KeyCheck, Ledger, Room},
+    ledger::{Ledger, Room},
     rows::{Columns, sql},
     session::{Begin, Client, Question, begin, column},
 };
+use crate::keys::KeyCheck;
 
 /// In order of numbers, as every transaction takes them: so none waits for one that waits for it. What is read is what
 /// stands there when the lock is had. Deletions want more than this lock, read marks want less.

@@ -13,10 +13,11 @@ use tokio_postgres::Row;
 use super::{
     doubt::Doubts,
     fault::Failure,
-    ledger::{KeyCheck, Ledger, Room},
+    ledger::{Ledger, Room},
     rows::{Columns, room_columns, sql},
     session::{Begin, Client, Question, begin, commit, end, execute, execute_all, query_opt},
 };
+use crate::keys::KeyCheck;
 
 /// Whoever makes or deletes a room has this lock first, before that of any room.
 const LOCK_TOTALS: &str = "SELECT rooms FROM totals FOR UPDATE";

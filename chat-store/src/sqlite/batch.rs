@@ -14,19 +14,23 @@ use chat_core::{
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::{
-    events::Insert,
+    events::{Insert, Inserted},
     people,
     rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user},
 };
-use crate::people::Person;
+use crate::{keys::KeyCheck, people::Person};
 
 /// Judges a batch, and writes what is accepted.
 pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
     let mut batch = Batch::new(tx)?;
     let outcomes = items.iter().map(|item| {
-        let verdict = judge(&mut batch, item)?;
-        if let Verdict::Accept(event) = &verdict {
-            batch.write(item.room, event)?;
+        batch.key_check = KeyCheck::of(item);
+        let mut verdict = judge(&mut batch, item)?;
+        if let Verdict::Accept(event) = &verdict
+            && batch.write(item.room, event)? == Written::KeyTaken
+        {
+            batch.key_check = KeyCheck::LookUp;
+            verdict = judge(&mut batch, item)?;
         }
         Ok(verdict.into_outcome(item.room))
     });
@@ -41,8 +45,18 @@ pub(super) struct Batch<'t> {
     tx: &'t Transaction<'t>,
     insert: Insert<'t>,
     key: CachedStatement<'t>,
+    key_check: KeyCheck,
     rooms: BTreeMap<RoomNo, Option<Room>>,
     people: BTreeMap<(RoomNo, UserId), Option<Person>>,
+}
+
+/// What became of an accepted event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Written {
+    Event,
+    /// There is a message with its key.
+    KeyTaken,
 }
 
 struct Room {
@@ -59,6 +73,7 @@ impl<'t> Batch<'t> {
             insert: Insert::new(tx)?,
             key: tx
                 .prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")?,
+            key_check: KeyCheck::LookUp,
             rooms: BTreeMap::new(),
             people: BTreeMap::new(),
         })
@@ -75,9 +90,12 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Writes an accepted event, and what follows from it.
-    pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<()> {
-        let body = self.insert.write(no, event)?;
+    /// Writes an accepted event, and what follows from it; or nothing, where its key is taken.
+    pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<Written> {
+        let body = match self.insert.write(no, event)? {
+            Inserted::Event { body } => body,
+            Inserted::KeyTaken => return Ok(Written::KeyTaken),
+        };
         match &event.body {
             EventBody::Edited { target, .. } => self.edit(no, *target, body, event)?,
             EventBody::Deleted { target } => self.delete(no, *target)?,
@@ -103,7 +121,7 @@ impl<'t> Batch<'t> {
         if let Some(room) = self.room_mut(no)? {
             room.facts.last_seq = event.seq;
         }
-        Ok(())
+        Ok(Written::Event)
     }
 
     fn execute(&self, statement: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
@@ -234,6 +252,9 @@ impl Facts for Batch<'_> {
         author: &UserId,
         key: &str,
     ) -> rusqlite::Result<Option<(Seq, Timestamp)>> {
+        if self.key_check == KeyCheck::Trust {
+            return Ok(None);
+        }
         let first = |row: &rusqlite::Row<'_>| Ok((seq(row, 0)?, timestamp(row, 1)?));
         self.key.query_row((sql(room.0), author.as_str(), key), first).optional()
     }

@@ -1,0 +1,146 @@
+//! What a transaction costs, by how many messages share it: each store beside its floor.
+//!
+//! A floor is the least that the database can do for the same messages: multi-row inserts into the same tables and
+//! indexes with the same settings, that look nothing up and judge nothing. For Postgres it takes two turns, as nobody
+//! commits who has not seen that the inserts went well. SQLite's files lie in the target directory, on the disk;
+//! Postgres is a server of its own, or the one of `CHAT_TEST_POSTGRES`. Every commit waits for the disk
+//! (`synchronous=FULL`, `synchronous_commit=on`). A store's number is one `append`, from the call to its outcome: the
+//! engine's queue and pace are not in it.
+//!
+//! Criterion measures one after the other, and prints messages a second. At the end each store and its floor take turns,
+//! and what is printed is the median of the ratios of their throughputs: on a machine that has other work to do, only
+//! that tells the two apart. 1.00 is the floor's.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "what a bench has to say goes there")]
+
+mod floor;
+mod messages;
+
+use std::{
+    cell::RefCell,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use chat_core::store::{Append, Appended, Store};
+use chat_store::{PostgresStore, SqliteStore, testing::postgres_database};
+use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
+use tokio::runtime::Runtime;
+
+use crate::{
+    floor::{Floor, PostgresFloor, SqliteFloor},
+    messages::Messages,
+};
+
+const BATCHES: [usize; 4] = [1, 10, 100, 1000];
+
+/// Turns of a store and its floor for a ratio: the rarer the longer they take.
+const TURNS: [usize; 4] = [400, 400, 200, 60];
+
+/// A store with a room in it, beside a floor with a database of its own.
+struct Pair {
+    name: &'static str,
+    store: Box<dyn Store>,
+    floor: Box<dyn Floor>,
+    messages: Messages,
+}
+
+impl Pair {
+    async fn append(&self, batch: Vec<Append>) {
+        let outcomes = self.store.append(batch).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Appended::New(_)))));
+    }
+
+    /// The floor's time for a batch, in times of the store.
+    fn ratio(&mut self, runtime: &Runtime, count: usize) -> f64 {
+        let batch = self.messages.batch(count);
+        let start = Instant::now();
+        runtime.block_on(self.append(batch));
+        let ours = start.elapsed();
+        let keys = self.messages.keys(count);
+        self.floor.rest();
+        let start = Instant::now();
+        self.floor.insert(runtime, &keys);
+        start.elapsed().as_secs_f64() / ours.as_secs_f64()
+    }
+}
+
+fn sqlite(runtime: &Runtime, directory: &Path) -> Pair {
+    let store = runtime.block_on(SqliteStore::open(directory.join("chat.db"))).unwrap();
+    let room = runtime.block_on(messages::new_room(&store));
+    // Made by a store, so that it has the same tables.
+    let path = directory.join("floor.db");
+    let floor_room = runtime.block_on(async {
+        let store = SqliteStore::open(&path).await.unwrap();
+        messages::new_room(&store).await
+    });
+    let floor = SqliteFloor::open(&path, floor_room);
+    Pair { name: "SQLite", store: Box::new(store), floor: Box::new(floor), messages: Messages::to(room) }
+}
+
+fn postgres(runtime: &Runtime, databases: [&str; 2]) -> Pair {
+    let open = |url: &str| runtime.block_on(PostgresStore::open(url.parse().unwrap())).unwrap();
+    let stores = databases.map(open);
+    let [room, floor_room] = [0, 1].map(|index| runtime.block_on(messages::new_room(&stores[index])));
+    let floor = runtime.block_on(PostgresFloor::connect(databases[1], floor_room));
+    let [store, _] = stores;
+    Pair { name: "Postgres", store: Box::new(store), floor: Box::new(floor), messages: Messages::to(room) }
+}
+
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, pair: &mut Pair, count: usize) {
+    group.throughput(Throughput::Elements(count as u64));
+    let Pair { store, floor, messages, .. } = pair;
+    group.bench_function(BenchmarkId::new("store", count), |bench| {
+        bench.to_async(runtime).iter_batched(
+            || messages.batch(count),
+            async |batch| {
+                let outcomes = store.append(batch).await.unwrap();
+                assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Appended::New(_)))));
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    let floor = RefCell::new(floor);
+    group.bench_function(BenchmarkId::new("floor", count), |bench| {
+        let keys = || {
+            floor.borrow_mut().rest();
+            messages.keys(count)
+        };
+        bench.iter_batched(keys, |keys| floor.borrow_mut().insert(runtime, &keys), BatchSize::PerIteration);
+    });
+}
+
+fn main() {
+    // As the program has it: a connection's task may run beside whoever waits for it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let databases = [postgres_database(), postgres_database()];
+    let mut pairs =
+        [sqlite(&runtime, directory.path()), postgres(&runtime, [databases[0].url(), databases[1].url()])];
+    let mut criterion = Criterion::default().configure_from_args();
+    for pair in &mut pairs {
+        let mut group = criterion.benchmark_group(format!("commit/{}", pair.name));
+        group
+            .sample_size(20)
+            .measurement_time(Duration::from_secs(3))
+            .warm_up_time(Duration::from_millis(500));
+        for count in BATCHES {
+            measure(&mut group, &runtime, pair, count);
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+    let is_test = std::env::args().any(|argument| argument == "--test");
+    for pair in &mut pairs {
+        for (count, turns) in BATCHES.into_iter().zip(TURNS) {
+            let turns = if is_test { 3 } else { turns };
+            let mut ratios: Vec<_> = (0..turns).map(|_| pair.ratio(&runtime, count)).collect();
+            ratios.sort_by(f64::total_cmp);
+            println!("{}, {count} messages a transaction: {:.2} of the floor", pair.name, ratios[turns / 2]);
+        }
+    }
+    // What is left of connections is closed before the databases are dropped.
+    drop(pairs);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+}
