@@ -12,8 +12,8 @@ pub(super) const CALL_MAX: Duration = Duration::from_secs(4);
 /// A new connection. Past it the server is taken for away.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// One statement (`statement_timeout`), save a commit. Past it the server gives it up: the call is answered as
-/// unavailable.
+/// One statement that reads (`statement_timeout`). Past it the server gives it up: the call is answered as unavailable.
+/// What writes is bounded by its size and by [`LOCK_MAX`].
 pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(3);
 
 /// The wait for one lock (`lock_timeout`): that of a room whose batch another server commits. Past it the same.

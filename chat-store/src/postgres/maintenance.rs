@@ -70,7 +70,6 @@ async fn renew(way: &mut Way) -> Result<u64, Reason> {
     if !migrations::keep_from_serving(&tx).await? {
         return Err(Reason::InUse);
     }
-    tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
     // The 122 random bits of a version 4 UUID.
     let rooms = tx.execute("UPDATE rooms SET epoch = replace(gen_random_uuid()::text, '-', '')", &[]).await?;
     tx.commit().await?;

@@ -47,7 +47,7 @@ pub(super) async fn run(client: &mut Client) -> Result<(u32, u32), Reason> {
     }
     let tx = client.transaction().await?;
     let wait_ms = MIGRATION_WAIT_MAX.as_millis();
-    tx.batch_execute(&format!("SET LOCAL lock_timeout = {wait_ms}; SET LOCAL statement_timeout = 0")).await?;
+    tx.batch_execute(&format!("SET LOCAL lock_timeout = {wait_ms}")).await?;
     tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCK_SPACE, &MIGRATING]).await?;
     let from = version(tx.client()).await?;
     if from == 0 {

@@ -52,7 +52,7 @@ use self::{
     fault::Failure,
     limits::{CALL_MAX, CONNECT_MAX},
     link::Link,
-    open::Way,
+    open::{Purpose, Way},
     rooms::Trimmed,
     session::{Client, Lease},
     sweep::Swept,
@@ -65,8 +65,8 @@ use self::{
 /// whatever the server, the database or the role say.
 ///
 /// A server that does not answer is given up after 4 s, and looked for from then on: meanwhile everything is answered
-/// with [`StoreError::Unavailable`] at once. So is what took Postgres longer than 3 s, or waited longer than 2 s for a
-/// lock. Where the outcome of a commit was lost, [`Store::ends`] waits for it.
+/// with [`StoreError::Unavailable`] at once. So is what took Postgres longer than 3 s to read, or waited longer than 2 s
+/// for a lock. Where the outcome of a commit was lost, [`Store::ends`] waits for it.
 ///
 /// It speaks to Postgres 13 and newer, directly or through a pooler that leaves a session to it as a whole. A large
 /// [`trim`](Store::trim) is several transactions; what a deleted room leaves is taken away in the background. Texts that
@@ -123,9 +123,9 @@ impl PostgresStore {
         let mut way = Way::to(address, tls.clone()).await?;
         migrations::run(&mut way.client).await.map_err(|reason| reason.of(address))?;
         drop(way);
-        let pool = |connections| {
+        let pool = |purpose, connections| {
             let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-            let manager = Manager::from_config(open::config(address), tls.clone(), config);
+            let manager = Manager::from_config(open::config(address, purpose), tls.clone(), config);
             let pool = Pool::builder(manager)
                 .max_size(connections)
                 .runtime(Runtime::Tokio1)
@@ -135,11 +135,10 @@ impl PostgresStore {
                 }));
             pool.build().expect("a runtime is given for its timeouts")
         };
-        let (writers, readers) = (pool(options.writers()), pool(options.readers()));
         let inner = Inner {
             shown: address.shown(),
-            writers,
-            readers,
+            writers: pool(Purpose::Writing, options.writers()),
+            readers: pool(Purpose::Reading, options.readers()),
             link: Link::default(),
             doubts: Doubts::default(),
         };

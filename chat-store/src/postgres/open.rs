@@ -117,15 +117,27 @@ impl Reason {
     }
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Reading,
+    /// Postgres must not give up a commit that waits for a standby: it would then say that all is well.
+    Writing,
+}
+
 /// How each connection is made: the address's own, and what is ours whatever it, the role or the database say.
-pub(super) fn config(address: &PostgresAddress) -> Config {
+pub(super) fn config(address: &PostgresAddress, purpose: Purpose) -> Config {
     let mut config = address.config();
     let ms = |time: Duration| time.as_millis().to_string();
+    let statement_max = match purpose {
+        Purpose::Reading => STATEMENT_MAX,
+        Purpose::Writing => Duration::ZERO,
+    };
     let settings = [
         ("search_path", SCHEMA.to_owned()),
         ("synchronous_commit", "on".to_owned()),
         ("default_transaction_isolation", "read\\ committed".to_owned()),
-        ("statement_timeout", ms(STATEMENT_MAX)),
+        ("statement_timeout", ms(statement_max)),
         ("lock_timeout", ms(LOCK_MAX)),
         ("idle_in_transaction_session_timeout", ms(IDLE_MAX)),
         // Everything here goes along an index. Statistics that are behind must not make a plan read a whole table, nor
@@ -164,7 +176,7 @@ impl Way {
     /// To a server that is new enough.
     pub(super) async fn to(address: &PostgresAddress, tls: MakeRustlsConnect) -> Result<Self, PostgresError> {
         let unreachable = |source| PostgresError::Unreachable { database: address.shown(), source };
-        let connected = timeout(CONNECT_MAX, config(address).connect(tls)).await;
+        let connected = timeout(CONNECT_MAX, config(address, Purpose::Writing).connect(tls)).await;
         let connected = connected.map_err(|late| unreachable(late.into()))?;
         let (client, connection) = connected.map_err(|error| unreachable(error.into()))?;
         let way = Self { client, task: tokio::spawn(connection) };

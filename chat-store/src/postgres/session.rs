@@ -127,12 +127,9 @@ async fn prepare(client: &Client, questions: &[Question<'_>]) -> Result<Vec<Stat
     Ok(statements)
 }
 
-/// A commit that waits for a standby must not be given up by the server: it would then say that all is well.
-const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
-
 /// Commits. Where an answer does not come, nobody knows.
 pub(super) async fn commit(client: &Client) -> Result<(), Failure> {
-    client.batch_execute(COMMIT).await.map_err(Failure::Commit)
+    client.batch_execute("COMMIT").await.map_err(Failure::Commit)
 }
 
 /// Does the one thing that a transaction has to do and commits, in one turn. Where the first fails, the second undoes the
@@ -140,7 +137,7 @@ pub(super) async fn commit(client: &Client) -> Result<(), Failure> {
 pub(super) async fn execute_and_commit(client: &Client, question: &Question<'_>) -> Result<u64, Failure> {
     let statement = client.prepare_cached(question.sql).await?;
     let (done, committed) =
-        join(client.execute_raw(&statement, question.params()), client.batch_execute(COMMIT)).await;
+        join(client.execute_raw(&statement, question.params()), client.batch_execute("COMMIT")).await;
     let rows = done?;
     committed.map_err(Failure::Commit)?;
     Ok(rows)
