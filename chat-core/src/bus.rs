@@ -1,6 +1,6 @@
 //! How the nodes over one store hear of each other's commits.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future, sync::Arc};
 
 use tokio::sync::broadcast;
 
@@ -67,6 +67,55 @@ pub trait Subscription: Send + fmt::Debug {
     /// # Cancel safety
     /// A dropped future loses nothing.
     fn next(&mut self) -> crate::store::BoxFuture<'_, BusEvent>;
+}
+
+/// The bus of nodes that have none: it carries nothing. A node that has it asks the store every
+/// [`STORE_LOOK_PAUSE`](crate::limits::STORE_LOOK_PAUSE) where its rooms end, as every node with a bus does, and reads
+/// what others have committed since. So messages, edits, memberships and all else that has a number are seen on every
+/// node within about that time, and a right that ended on another node ends here no later. Who is online, who types and
+/// what others have read is told on each node of its own connections only.
+///
+/// ```
+/// use chat_core::{
+///     After, Draft, Engine, Identity, Incoming, MissingRooms, bus::PollBus, store::MemoryStore,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let node = async || {
+///     let missing = MissingRooms::Create { rooms_max: 10 };
+///     Engine::builder(store.clone()).bus(PollBus).missing_rooms(missing).build().await
+/// };
+/// let (here, there) = (node().await?, node().await?);
+/// let mut ann = here.connect(Identity::new("ann")?);
+/// ann.join("lobby", After::Live).await?;
+/// let mut bob = there.connect(Identity::new("bob")?);
+/// bob.join("lobby", After::Live).await?;
+/// bob.send("lobby", Draft::text("from over there")).await?;
+/// while let Some(incoming) = ann.next().await {
+///     if matches!(incoming, Incoming::Event(_)) {
+///         break;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PollBus;
+
+impl Bus for PollBus {
+    fn publish(&self, _: Notice) {}
+
+    fn subscribe(&self) -> Box<dyn Subscription> {
+        Box::new(Self)
+    }
+}
+
+impl Subscription for PollBus {
+    fn next(&mut self) -> crate::store::BoxFuture<'_, BusEvent> {
+        Box::pin(future::pending())
+    }
 }
 
 /// The bus of engines in one process: for one engine alone, and for tests of several over one store.

@@ -78,7 +78,8 @@ impl EngineBuilder {
         self
     }
 
-    /// How this engine hears of others over the same store; without one it is alone.
+    /// How this engine hears of others over the same store; without one it is alone, and never looks at the store for what
+    /// others have committed. Where others are, and no bus: [`PollBus`](crate::bus::PollBus).
     #[must_use]
     pub fn bus(mut self, bus: impl Bus) -> Self {
         self.bus = Some(Arc::new(bus));

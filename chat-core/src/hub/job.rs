@@ -92,6 +92,8 @@ pub(crate) enum Job {
         /// How long a page may be.
         limits: Limits,
     },
+    /// Where these rooms end, of all that are in memory.
+    Look(Vec<RoomNo>),
     /// Where rooms end.
     Ends(Vec<RoomNo>),
     /// Read marks to write.
@@ -116,7 +118,7 @@ pub(crate) enum Done {
     History(Result<HistoryPage, CommandError>),
     /// To [`Job::Page`] and [`Job::Fill`].
     Page(Result<Result<Page, NoPage>, StoreError>),
-    /// To [`Job::Ends`].
+    /// To [`Job::Look`] and [`Job::Ends`].
     Ends(Result<Vec<(RoomNo, Option<Seq>)>, StoreError>),
     /// To [`Job::SaveMarks`].
     Saved(Result<(), StoreError>),
@@ -162,7 +164,7 @@ impl Task {
             Job::Open { .. } | Job::View { .. } | Job::Renew { .. } => Done::View(Err(error.into())),
             Job::History { .. } => Done::History(Err(error.into())),
             Job::Page(_) | Job::Fill { .. } => Done::Page(Err(error)),
-            Job::Ends(_) => Done::Ends(Err(error)),
+            Job::Look(_) | Job::Ends(_) => Done::Ends(Err(error)),
             Job::SaveMarks(_) => Done::Saved(Err(error)),
         }
     }
@@ -187,7 +189,7 @@ pub(crate) async fn run(store: &dyn Store, limits: &Limits, task: &Task, now: No
         Job::Fill { cell, after, limits } => {
             Done::Page(store.page(fill_query(cell.no, *after, limits)).await)
         }
-        Job::Ends(rooms) => {
+        Job::Look(rooms) | Job::Ends(rooms) => {
             let ends = store.ends(rooms.clone()).await;
             Done::Ends(ends.map(|ends| rooms.iter().copied().zip(ends).collect()))
         }

@@ -64,6 +64,7 @@ pub(crate) struct Hub {
     open_tasks: AtomicUsize,
     timers: Mutex<Timers>,
     marks: Mutex<BTreeMap<(RoomNo, UserId), Seq>>,
+    looks: Mutex<Looks>,
     /// Rung when the committer may have something to do.
     pub commit_bell: Doorbell,
     /// Rung when there are tasks.
@@ -82,6 +83,16 @@ const UNUSED_ROOM_DELAY: Duration = Duration::from_secs(1);
 struct Timers {
     due: BTreeMap<(Duration, u64), Timer>,
     next: u64,
+}
+
+/// The look at where the rooms in memory end. There is one at a time: who looks again and again at a store that does not
+/// answer would else have ever more questions to it.
+#[derive(Debug, Default)]
+struct Looks {
+    /// Questions of the look that are not answered.
+    open: usize,
+    /// Something may have been lost since they were asked.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -113,6 +124,7 @@ impl Hub {
             open_tasks: AtomicUsize::new(0),
             timers: Mutex::default(),
             marks: Mutex::default(),
+            looks: Mutex::default(),
             commit_bell: Doorbell::default(),
             task_bell: Doorbell::default(),
             timer_bell: Doorbell::default(),
@@ -243,7 +255,7 @@ impl Hub {
     fn push(&self, task: Task) {
         let mut tasks = lock(&self.tasks);
         match task.job {
-            Job::Fill { .. } | Job::Ends(_) => tasks.push_front(task),
+            Job::Fill { .. } | Job::Look(_) | Job::Ends(_) => tasks.push_front(task),
             _ => tasks.push_back(task),
         }
         drop(tasks);
@@ -287,10 +299,10 @@ impl Hub {
             (Job::History { address, .. }, Done::History(history)) => address.send(News::History(history)),
             (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
             (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),
-            (Job::Ends(_), Done::Ends(Ok(ends))) => {
-                for (room, last) in ends {
-                    self.handle_store_end(room, last);
-                }
+            (Job::Ends(_), Done::Ends(Ok(ends))) => self.handle_store_ends(ends),
+            (Job::Look(_), Done::Ends(Ok(ends))) => {
+                self.handle_store_ends(ends);
+                self.looked();
             }
             (Job::SaveMarks(_), Done::Saved(Ok(()))) => {}
             (Job::SaveMarks(marks), Done::Saved(Err(_))) => {
@@ -350,11 +362,29 @@ impl Hub {
         }
     }
 
-    /// Notices may have been lost: asks the store where the rooms in memory end.
+    /// Notices may have been lost: asks the store where the rooms in memory end. Where it has not answered yet what was
+    /// asked so before, it is asked again when it has.
     pub(crate) fn handle_lost(&self) {
         let rooms = lock(&self.rooms).numbers();
-        for rooms in rooms.chunks(ROOMS_ASKED_MAX) {
-            self.ask(Job::Ends(rooms.to_vec()));
+        let questions = rooms.chunks(ROOMS_ASKED_MAX);
+        let mut looks = lock(&self.looks);
+        if looks.open > 0 {
+            looks.again = true;
+            return;
+        }
+        looks.open = questions.len();
+        drop(looks);
+        questions.for_each(|rooms| self.ask(Job::Look(rooms.to_vec())));
+    }
+
+    /// One question of a look is answered.
+    fn looked(&self) {
+        let mut looks = lock(&self.looks);
+        looks.open -= 1;
+        let again = looks.open == 0 && std::mem::take(&mut looks.again);
+        drop(looks);
+        if again {
+            self.handle_lost();
         }
     }
 
@@ -365,6 +395,12 @@ impl Hub {
         cell.lock().handle_commits(now.mono, commits);
         self.arm(&cell);
         self.fill(&cell);
+    }
+
+    fn handle_store_ends(&self, ends: Vec<(RoomNo, Option<Seq>)>) {
+        for (room, last) in ends {
+            self.handle_store_end(room, last);
+        }
     }
 
     fn handle_store_end(&self, room: RoomNo, last: Option<Seq>) {
