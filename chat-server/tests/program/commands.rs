@@ -72,6 +72,22 @@ async fn what_check_config_tells_is_a_file_of_settings() {
 }
 
 #[tokio::test]
+async fn of_the_address_of_a_database_only_what_is_no_login_is_told() {
+    for (address, told) in [
+        ("postgres://ann:hunter2@db.example:5433/chat", "postgres://db.example:5433/chat"),
+        ("postgres://db.example/chat?user=ann&password=hunter2", "postgres://db.example/chat"),
+        ("postgresql://ann:hunter2@one,two/chat?sslmode=require", "postgres://one,two/chat"),
+    ] {
+        let out = ask(&["check-config", "--database", address, "--postgres-connections", "4"]).await.done();
+        assert!(out.contains(&format!("\ndatabase = \"{told}\" # --database\n")), "{out}");
+        assert!(out.contains("\npostgres-connections = \"4\" # --postgres-connections\n"), "{out}");
+        assert!(!out.contains("sqlite") && !out.contains("ann") && !out.contains("hunter2"), "{out}");
+    }
+    let out = ask(&["check-config"]).await.done();
+    assert!(out.contains("\nsqlite-synchronous = ") && !out.contains("postgres"), "{out}");
+}
+
+#[tokio::test]
 async fn check_config_reads_the_files_that_settings_name() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let path = |name: &str| tests.join(name).to_str().unwrap().to_owned();

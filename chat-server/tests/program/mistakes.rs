@@ -12,7 +12,12 @@ async fn a_mistake_is_named_in_one_line() {
         (vec!["--listen", "0.0.0.0:0"], "loopback"),
         (vec!["--listen"], "--listen"),
         (vec!["--database", "mysql://x"], "--database"),
-        (vec!["--database", "postgres://localhost/chat"], "no Postgres"),
+        (vec!["--database", "postgres://localhost/chat?sslmode=allow"], "sslmode=allow"),
+        (
+            vec!["--database", "postgres://localhost/chat", "--sqlite-synchronous", "full"],
+            "--sqlite-synchronous",
+        ),
+        (vec!["--postgres-connections", "20"], "--postgres-connections"),
         (vec!["--nats", "nats://localhost"], "--nats"),
         (vec!["--auth", "accounts"], "--auth"),
         (vec!["--auth", "jwt"], "--jwt-secret"),
@@ -26,6 +31,7 @@ async fn a_mistake_is_named_in_one_line() {
         (vec!["--listen", "nowhere", "check-config"], "--listen"),
         (vec!["backup"], "FILE"),
         (vec!["migrate", "--database", "sqlite::memory:"], "--database"),
+        (vec!["backup", "copy", "--database", "postgres://localhost/chat"], "pg_dump"),
     ] {
         let line = ask(&arguments).await.refused(2);
         assert!(line.contains(named), "{arguments:?}: {line}");

@@ -1,6 +1,6 @@
 //! Where a Postgres database is: the URL that names it.
 
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rustls::pki_types::ServerName;
@@ -45,6 +45,7 @@ use super::tls::{self, Authorities, ClientFiles, Tls, TlsError, Verify};
 /// let address: PostgresAddress =
 ///     "postgres://chat:secret@db.example/chat?sslmode=verify-full&sslrootcert=/etc/chat/db-ca.pem".parse()?;
 /// assert!(!format!("{address:?}").contains("secret"));
+/// assert_eq!(address.to_string(), "postgres://db.example/chat");
 /// "postgres://chat:secret@db.example/chat?sslmode=verify-all".parse::<PostgresAddress>().unwrap_err();
 /// # Ok::<(), chat_store::InvalidAddress>(())
 /// ```
@@ -227,6 +228,13 @@ impl PostgresAddress {
             Some(index) if self.tls.is_some() => Err(InvalidAddress::Host(index + 1)),
             _ => Ok(()),
         }
+    }
+}
+
+/// The hosts and the database: without the login and the parameters, so that it can be shown to anybody.
+impl fmt::Display for PostgresAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
     }
 }
 

@@ -6,14 +6,19 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     panic::PanicHookInfo,
+    sync::Arc,
     time::Duration,
 };
 
-use chat_core::{Engine, Limits, MissingRooms, store::StoreError};
+use chat_core::{
+    Engine, Limits, MissingRooms,
+    bus::PollBus,
+    store::{Store, StoreError},
+};
 use chat_server::{
     JwtAuth, JwtKey, Metrics, MetricsError, OpenAuth, Server, ServerBuilder, Tls, limits::OPEN_ROOMS_MAX,
 };
-use chat_store::{OpenError, SqliteOptions, SqliteStore};
+use chat_store::{OpenError, PostgresError, PostgresOptions, SqliteOptions};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -30,7 +35,9 @@ pub(crate) enum StartError {
     #[error("the runtime cannot start: {0}")]
     Runtime(#[source] io::Error),
     #[error("--database: {}", with_causes(.0))]
-    Open(#[source] OpenError),
+    Open(#[from] OpenError),
+    #[error("--database: {}", with_causes(.0))]
+    Reach(#[from] PostgresError),
     #[error("the store: {}", with_causes(.0))]
     Store(#[source] StoreError),
     #[error("{flag}: {address} cannot be listened on: {source}")]
@@ -108,10 +115,16 @@ async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn engine(store: SqliteStore, settings: &Settings) -> Result<Engine, StoreError> {
+async fn engine(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, StoreError> {
     let mut limits = Limits::default();
     limits.rooms_per_connection = settings.rooms_per_connection.get();
-    let engine = Engine::builder(store).limits(limits);
+    let engine = Engine::builder_shared(store).limits(limits);
+    let engine = match settings.database {
+        // Other servers may be there.
+        Database::Postgres(_) => engine.bus(PollBus),
+        // A file is one server's.
+        Database::Sqlite(_) | Database::SqliteMemory => engine,
+    };
     match settings.auth {
         Auth::Open => engine.missing_rooms(MissingRooms::Create { rooms_max: OPEN_ROOMS_MAX }),
         Auth::Jwt => engine,
@@ -179,13 +192,16 @@ fn announce(listener: &TcpListener, server: &Server) -> io::Result<()> {
     Ok(())
 }
 
-async fn open_store(settings: &Settings) -> Result<SqliteStore, StartError> {
-    let options = SqliteOptions::new().synchronous(settings.sqlite_synchronous.into());
-    let store = match &settings.database {
-        Database::SqliteMemory => options.open_in_memory().await,
-        Database::Sqlite(path) => options.open(path).await,
-    };
-    store.map_err(StartError::Open)
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    let sqlite = SqliteOptions::new().synchronous(settings.sqlite_synchronous.into());
+    Ok(match &settings.database {
+        Database::SqliteMemory => Arc::new(sqlite.open_in_memory().await?),
+        Database::Sqlite(path) => Arc::new(sqlite.open(path).await?),
+        Database::Postgres(address) => {
+            let postgres = PostgresOptions::new((**address).clone());
+            Arc::new(postgres.connections(settings.postgres_connections).open().await?)
+        }
+    })
 }
 
 /// Ready at the first SIGTERM or SIGINT.

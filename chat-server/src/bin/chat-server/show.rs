@@ -1,6 +1,8 @@
 //! `check-config`: what counts, and where it is from.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
+
+use chat_store::PostgresAddress;
 
 use crate::config::{Asked, Definition, Secrecy, Settings, one_line};
 
@@ -10,10 +12,12 @@ pub(crate) fn effective(asked: &Asked) -> String {
     for definition in Definition::all() {
         let name = definition.name();
         let (value, source) = if let Some(entry) = asked.given.get(name) {
-            let texts: Vec<_> = entry.texts.iter().map(|text| quoted(shown(text, &definition))).collect();
+            let texts: Vec<_> = entry.texts.iter().map(|text| quoted(&shown(text, &definition))).collect();
             let value = if definition.is_list() { format!("[{}]", texts.join(", ")) } else { texts.concat() };
             (value, definition.place(&entry.origin))
-        } else if let Some(text) = definition.default().or_else(|| dependent(name, &asked.settings)) {
+        } else if let Some(text) = definition.default().or_else(|| dependent(name, &asked.settings))
+            && asked.settings.concerns(name)
+        {
             (quoted(&text), "default".to_owned())
         } else {
             continue;
@@ -37,11 +41,13 @@ fn dependent(name: &str, settings: &Settings) -> Option<String> {
 }
 
 /// A value without what it would give away.
-fn shown<'a>(text: &'a str, definition: &Definition) -> &'a str {
+fn shown<'a>(text: &'a str, definition: &Definition) -> Cow<'a, str> {
     match definition.secrecy() {
-        Secrecy::None => text,
-        Secrecy::Login if !text.contains('@') => text,
-        Secrecy::Login | Secrecy::Whole => "***",
+        Secrecy::None => text.into(),
+        // A parameter can hold a password, too.
+        Secrecy::Login if let Ok(address) = text.parse::<PostgresAddress>() => address.to_string().into(),
+        Secrecy::Login if !text.contains('@') => text.into(),
+        Secrecy::Login | Secrecy::Whole => "***".into(),
     }
 }
 

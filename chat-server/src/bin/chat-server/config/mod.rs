@@ -64,13 +64,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "CHAT_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = values::address)]
     pub(crate) listen: SocketAddr,
 
-    /// Where rooms are kept: `sqlite:PATH`, or `sqlite::memory:` for a throw-away database.
+    /// Where rooms are kept: `sqlite:PATH`, `postgres://HOST/DATABASE`, or `sqlite::memory:` for a throw-away database.
+    /// On a command line others can see a password: better in the environment or a file.
     #[arg(long, env = "CHAT_DATABASE", value_name = "URL", default_value = "sqlite:chat-data/chat.db")]
     pub(crate) database: Database,
 
     /// What an acknowledged message outlives: `full` a power loss, `normal` the end of the process.
     #[arg(long, env = "CHAT_SQLITE_SYNCHRONOUS", value_name = "LEVEL", default_value = "full")]
     pub(crate) sqlite_synchronous: Synchronous,
+
+    /// Connections to Postgres at a time. All servers together cannot have more than it allows.
+    #[arg(long, env = "CHAT_POSTGRES_CONNECTIONS", value_name = "N", default_value = "12", value_parser = values::postgres_connections)]
+    pub(crate) postgres_connections: NonZeroUsize,
 
     /// The bus to other nodes. This build has none yet.
     #[arg(long, env = "CHAT_NATS", value_name = "URL", value_parser = values::no_nats)]
@@ -154,7 +159,7 @@ pub(crate) struct Settings {
 /// Sends of one user unless set.
 const RATE_USER: &str = "20:100";
 
-/// Descriptors for what is open whatever comes: the database has some twenty, then the listeners, the runtime, the log,
+/// Descriptors for what is open whatever comes: a database on SQLite has some twenty, then the listeners, the runtime, the log,
 /// and the files of a reload.
 const DESCRIPTORS_OF_OWN: usize = 64;
 
@@ -166,6 +171,11 @@ const DESCRIPTORS_RESERVE: u64 = (2 * REFUSALS_MAX + METRICS_CONNECTIONS_MAX + D
 const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(100).expect("100 is not zero");
 
 impl Settings {
+    /// Whether a setting has an effect on what the database is.
+    pub(crate) fn concerns(&self, name: &str) -> bool {
+        rules::concerns(name, &self.database)
+    }
+
     /// The limit on sends of one user.
     pub(crate) fn rate_of_user(&self) -> OrOff<RateLimit> {
         self.rate_user.unwrap_or_else(|| match self.auth {
@@ -176,7 +186,18 @@ impl Settings {
 
     /// The limit on connections.
     pub(crate) fn connections(&self) -> NonZeroUsize {
-        self.connections_max.unwrap_or_else(connections_possible)
+        self.connections_max.unwrap_or_else(|| self.connections_possible())
+    }
+
+    /// How many connections this process can have.
+    fn connections_possible(&self) -> NonZeroUsize {
+        let of_database = match self.database {
+            Database::Postgres(_) => self.postgres_connections.get() as u64,
+            Database::Sqlite(_) | Database::SqliteMemory => 0,
+        };
+        // The start raises the soft limit to the hard one. Where no limit can be read there is none.
+        let descriptors = rlimit::Resource::NOFILE.get_hard().unwrap_or(rlimit::INFINITY);
+        connections_of(descriptors.saturating_sub(of_database))
     }
 
     /// The limit on connections from one address.
@@ -186,12 +207,6 @@ impl Settings {
             Auth::Jwt => OrOff::On(CONNECTIONS_PER_ADDRESS),
         })
     }
-}
-
-/// How many connections this process can have.
-fn connections_possible() -> NonZeroUsize {
-    // The start raises the soft limit to the hard one. Where no limit can be read there is none.
-    connections_of(rlimit::Resource::NOFILE.get_hard().unwrap_or(rlimit::INFINITY))
 }
 
 /// How many connections a process can have that may open so many files. Of few files half are for connections: it may

@@ -10,17 +10,20 @@ use std::{
 };
 
 use chat_server::{InvalidKey, InvalidRateLimit, JwtKey, RateLimit};
+use chat_store::{InvalidAddress, PostgresAddress};
 use ipnet::IpNet;
 
 /// Why a text is refused. It never quotes the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadValue {
     #[error("an address is an IP address and a port, as in 127.0.0.1:8080")]
     NoAddress,
-    #[error("this build has no Postgres store yet")]
-    NoPostgres,
-    #[error("a database is sqlite:PATH or sqlite::memory:")]
+    #[error(transparent)]
+    NoPostgres(#[from] InvalidAddress),
+    #[error("a database is sqlite:PATH, sqlite::memory: or postgres://HOST/DATABASE")]
     NoDatabase,
+    #[error("it is a number from {POSTGRES_CONNECTIONS_MIN} to {POSTGRES_CONNECTIONS_MAX}")]
+    NoConnections,
     #[error("this build cannot be one of several nodes yet")]
     NoNats,
     #[error("this build has no accounts yet: the modes are jwt and open")]
@@ -51,6 +54,18 @@ pub(super) fn count(text: &str) -> Result<NonZeroUsize, BadValue> {
     text.parse().or(Err(BadValue::NoCount))
 }
 
+/// One to write and one to read, so that neither waits for the other.
+const POSTGRES_CONNECTIONS_MIN: usize = 2;
+
+/// Each is a process of Postgres' own. It is slow long before it has so many, and they have room from the start.
+const POSTGRES_CONNECTIONS_MAX: usize = 1000;
+
+pub(super) fn postgres_connections(text: &str) -> Result<NonZeroUsize, BadValue> {
+    let connections = text.parse().or(Err(BadValue::NoConnections))?;
+    let allowed = POSTGRES_CONNECTIONS_MIN..=POSTGRES_CONNECTIONS_MAX;
+    NonZeroUsize::new(connections).filter(|n| allowed.contains(&n.get())).ok_or(BadValue::NoConnections)
+}
+
 pub(super) fn text(text: &str) -> Result<String, BadValue> {
     if text.is_empty() { Err(BadValue::Empty) } else { Ok(text.to_owned()) }
 }
@@ -75,10 +90,11 @@ pub(super) fn no_nats(_: &str) -> Result<Never, BadValue> {
 }
 
 /// Where rooms are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Database {
     SqliteMemory,
     Sqlite(PathBuf),
+    Postgres(Box<PostgresAddress>),
 }
 
 impl FromStr for Database {
@@ -88,7 +104,7 @@ impl FromStr for Database {
         match text.split_once(':') {
             Some(("sqlite", ":memory:")) => Ok(Self::SqliteMemory),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            Some(("postgres" | "postgresql", _)) => Err(BadValue::NoPostgres),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Box::new(text.parse()?))),
             _ => Err(BadValue::NoDatabase),
         }
     }

@@ -48,7 +48,10 @@ fn every_setting_can_come_from_every_source() {
             "allowed-origin" => "https://a.example",
             "trusted-proxy" => "10.0.0.0/8",
             "rate-user" => "1:2",
-            "connections-max" | "connections-per-address" | "rooms-per-connection" => "7",
+            "connections-max"
+            | "connections-per-address"
+            | "postgres-connections"
+            | "rooms-per-connection" => "7",
             "drain-timeout" => "1m",
             "log" => "warn",
             "log-format" => "json",
@@ -168,10 +171,14 @@ fn a_time_is_seconds_or_has_a_unit() {
 
 #[test]
 fn a_database_is_known_by_its_scheme() {
-    assert_eq!("sqlite::memory:".parse(), Ok(Database::SqliteMemory));
-    assert_eq!("sqlite:/a/b.db".parse(), Ok(Database::Sqlite("/a/b.db".into())));
-    for bad in ["", "sqlite:", "chat.db", "mysql://h", "postgres://h/d"] {
-        assert!(bad.parse::<Database>().is_err(), "{bad}");
+    let database = |text: &str| text.parse::<Database>();
+    assert!(matches!(database("sqlite::memory:"), Ok(Database::SqliteMemory)));
+    assert!(matches!(database("sqlite:/a/b.db"), Ok(Database::Sqlite(path)) if path == Path::new("/a/b.db")));
+    for good in ["postgres://h/d", "postgresql://ann:hunter2@h:1,g:2/d?sslmode=require"] {
+        assert!(matches!(database(good), Ok(Database::Postgres(_))), "{good}");
+    }
+    for bad in ["", "sqlite:", "chat.db", "mysql://h", "postgres:h/d", "postgres:///d", "Postgres://h/d"] {
+        assert!(database(bad).is_err(), "{bad}");
     }
 }
 
@@ -182,4 +189,9 @@ fn connections_leave_descriptors_for_all_else() {
     assert!(left(1024) >= 64 + 64 + 64 + 32, "{}", left(1024));
     assert_eq!(left(1 << 20), left(1024));
     assert_eq!(connections_of(100).get(), 50);
+    let postgres = ["--database", "postgres://h/d", "--postgres-connections", "30"];
+    let (sqlite, postgres) = (Process::new().settings(), Process::new().args(postgres).settings());
+    if rlimit::Resource::NOFILE.get_hard().is_ok_and(|hard| hard != rlimit::INFINITY) {
+        assert_eq!(sqlite.connections().get() - postgres.connections().get(), 30);
+    }
 }

@@ -4,7 +4,7 @@ mod given;
 mod mistakes;
 mod page;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use super::*;
 
