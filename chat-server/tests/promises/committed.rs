@@ -63,7 +63,15 @@ async fn settle(program: &Program, log: &Log, kept: &Timelines) -> Log {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acked_or_shown_is_there_once_after_each_kill() {
-    let home = Home::new();
+    is_there_once_after_each_kill(&Home::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acked_or_shown_is_there_once_after_each_kill_on_postgres() {
+    is_there_once_after_each_kill(&Home::on_postgres()).await;
+}
+
+async fn is_there_once_after_each_kill(home: &Home) {
     let mut log = Log::default();
     let mut epoch = None;
     let mut resent = 0;
@@ -74,6 +82,7 @@ async fn what_was_acked_or_shown_is_there_once_after_each_kill() {
         load.reach(ACKS + 97 * round).await;
         program.kill().await;
         log.extend(gather(clients).await);
+        home.quiet().await;
 
         let program = home.start().await;
         let (now, last_seq) = room_now(&program).await;

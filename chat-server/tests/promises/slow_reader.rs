@@ -43,7 +43,15 @@ fn kept_as_read_by(log: &Log, who: &str) -> Timelines {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_megabytes_unread_cost_little_and_delay_nobody() {
-    let home = Home::new();
+    a_hundred_megabytes_unread(&Home::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_megabytes_unread_cost_little_and_delay_nobody_on_postgres() {
+    a_hundred_megabytes_unread(&Home::on_postgres()).await;
+}
+
+async fn a_hundred_megabytes_unread(home: &Home) {
     let program = home.start().await;
     let mut fast = Peer::connect(program.address, "fast", Wire::Single).await;
     let mut slow = Peer::connect(program.address, "slow", Wire::Batch).await;

@@ -1,10 +1,11 @@
-//! The program over a database on disk.
+//! The program over a database that outlives it.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{fs::OpenOptions, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 
+use chat_store::testing::{PostgresDatabase, postgres_database};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -12,19 +13,59 @@ use tokio::{
     process::{Child, Command},
     time::{Instant, timeout},
 };
+use tokio_postgres::NoTls;
 
 use super::Answer;
 
 /// Nothing that is waited for may take longer. It is generous: it tells what hangs from what is slow.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Where a server keeps its database. It outlives the server.
+/// Where servers run, and the database that they have. It outlives them.
 #[derive(Debug)]
-pub(crate) struct Home(TempDir);
+pub(crate) struct Home {
+    dir: TempDir,
+    database: Database,
+}
+
+#[derive(Debug)]
+enum Database {
+    Sqlite,
+    Postgres(PostgresDatabase),
+}
 
 impl Home {
+    /// With a database on SQLite.
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self::with(Database::Sqlite)
+    }
+
+    /// With a database on the Postgres that tests share.
+    pub(crate) fn on_postgres() -> Self {
+        Self::of(postgres_database())
+    }
+
+    /// With this database.
+    pub(crate) fn of(database: PostgresDatabase) -> Self {
+        Self::with(Database::Postgres(database))
+    }
+
+    fn with(database: Database) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), database }
+    }
+
+    /// Waits until nobody does anything to the database any more: Postgres may hear later that a server was killed, and
+    /// still commit what that had asked for.
+    pub(crate) async fn quiet(&self) {
+        let Database::Postgres(database) = &self.database else { return };
+        let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let others = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        let begun = Instant::now();
+        while client.query_one(others, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            assert!(begun.elapsed() < DEADLINE, "somebody is there still");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Starts a server on a free port, over what earlier ones left.
@@ -44,17 +85,20 @@ impl Home {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.0.path().join("log")
+        self.dir.path().join("log")
     }
 
     async fn start_with(&self, arguments: &[&str], stderr: Stdio) -> Program {
-        let database = format!("sqlite:{}", self.0.path().join("chat.db").display());
+        let database = match &self.database {
+            Database::Sqlite => format!("sqlite:{}", self.dir.path().join("chat.db").display()),
+            Database::Postgres(database) => database.url().to_owned(),
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHAT_")) {
             command.env_remove(name);
         }
         let mut child = command
-            .current_dir(self.0.path())
+            .current_dir(self.dir.path())
             .args(["--listen", "127.0.0.1:0", "--database", &database])
             .args(if arguments.contains(&"--auth") { &[][..] } else { &["--auth", "open"] })
             .args(arguments)
