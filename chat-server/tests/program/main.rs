@@ -5,6 +5,7 @@
 mod backup;
 mod commands;
 mod mistakes;
+mod postgres;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;
