@@ -311,7 +311,12 @@ impl Hub {
                 }
             }
             (job, done) => {
-                tracing::warn!(?done, "the store did not answer: it is asked again");
+                // Once: who brought the store down has told more, and a store may be away for long.
+                if pause == STORE_RETRY_MIN {
+                    tracing::warn!(?done, "the store did not answer: it is asked again");
+                } else {
+                    tracing::debug!(?done, "the store does not answer still");
+                }
                 return Some(Task { job, pause: (pause * 2).min(STORE_RETRY_MAX) });
             }
         }
