@@ -5,10 +5,11 @@ use std::{path::Path, time::Duration};
 use chat_store::testing::{PostgresServer, postgres_database};
 use serde_json::json;
 use tempfile::tempdir;
+use tokio::time::timeout;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::{
-    DEADLINE, Running, ask, program,
+    DEADLINE, Running, ask, program, signal,
     support::{Client, http},
 };
 
@@ -55,7 +56,7 @@ async fn ask_for_password(server: &PostgresServer, user: &str) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, refused).await.expect("it asks for the password");
+    timeout(DEADLINE, refused).await.expect("it asks for the password");
 }
 
 #[tokio::test]
@@ -134,8 +135,32 @@ async fn migrate_makes_the_schema_for_a_login_that_may_only_use_it() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, swept).await.expect("what it leaves is taken away");
+    timeout(DEADLINE, swept).await.expect("what it leaves is taken away");
     assert!(running.end().await.success());
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_postgres_can_be_given_up() {
+    let server = PostgresServer::start();
+    let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // As a server has it that changes the schema.
+    client.batch_execute("SELECT pg_advisory_lock(x'63686174'::int, 1)").await.unwrap();
+    let mut command = program();
+    let child = command.args(["migrate", "--database", server.url()]).spawn().unwrap();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    let waits = async {
+        while sql(&server, waiting).await != ["1"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, waits).await.expect("it waits for the lock");
+    signal(child.id().unwrap(), "INT").await;
+    let output = timeout(DEADLINE, child.wait_with_output()).await.expect("it ends").unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("given up: either all of it was done or nothing"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[tokio::test]
