@@ -3,9 +3,11 @@
 //! | feature | is | default |
 //! |---|---|---|
 //! | `sqlite` | [`SqliteStore`]: one file, one server; [`maintenance`] of it | yes |
-//! | `postgres` | [`PostgresStore`]: a schema in a Postgres database, any number of servers | no |
+//! | `postgres` | [`PostgresStore`]: a schema in a Postgres database, any number of servers; with `sqlite` also [`maintenance::copy`] | no |
 //! | `testing` | [`testing`](mod@testing): Postgres servers and databases for tests and benches; implies `postgres` | no |
 
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod copy;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod keys;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -6,8 +6,10 @@
 //! has them; after any other kind of restore it is for `renew_epochs`.
 //!
 //! What is at the top is for SQLite: each function works on a thread of its own and needs no runtime. The same for
-//! Postgres is in `postgres`.
+//! Postgres is in `postgres`. `copy` takes a database from the one to the other, and needs a runtime.
 
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+pub use crate::copy::{CopyError, Counts, copy, copy_until};
 #[cfg(feature = "postgres")]
 pub use crate::postgres::maintenance as postgres;
 #[cfg(feature = "sqlite")]

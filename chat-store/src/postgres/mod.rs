@@ -9,6 +9,8 @@ mod address;
 mod batch;
 mod doubt;
 mod fault;
+#[cfg(feature = "sqlite")]
+pub(crate) mod import;
 mod ledger;
 mod limits;
 mod link;

@@ -14,16 +14,15 @@ use std::{
     },
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, ffi};
 use tempfile::{TempDir, TempPath};
 
-#[cfg(target_os = "linux")]
-use super::inode::Use;
 use super::{
     OpenError, epochs,
     open::{self, quick_check},
     options::StartCheck,
     place::parent,
+    reading::{Reading, beside, file_connection, stoppable},
     recover::{Unsound, check_ends},
 };
 
@@ -63,9 +62,6 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// Instructions of SQLite's machine between two looks whether to stop: some 10 µs, unless the disk is slow.
-const STOP_LOOK_STEPS: i32 = 1000;
-
 /// Copies `database` to `copy`, until `stop` is set.
 pub(super) fn run(database: &Path, copy: &Path, stop: &Arc<AtomicBool>) -> Result<Copied, BackupError> {
     match copy_to(&Target(copy), database, stop) {
@@ -103,17 +99,10 @@ fn write(
     stop: &Arc<AtomicBool>,
 ) -> Result<(), BackupError> {
     let source = |error| OpenError::database(database, error);
-    let missing = || OpenError::Missing { path: database.to_owned() };
-    if !fs::exists(database).map_err(|source| OpenError::Io { path: database.to_owned(), source })? {
-        return Err(missing().into());
-    }
-    // Before the connections, to go after them.
-    #[cfg(target_os = "linux")]
-    let _reading = reading(database)?;
-    let _traces = Traces::of_reading(database);
-    let conn = stoppable(open::reader(database), stop).map_err(source)?;
-    if open::identify(&conn, database, StartCheck::HeaderOnly)? == 0 {
-        return Err(missing().into());
+    let reading = Reading::open(database, stop)?;
+    let conn = reading.conn();
+    if open::identify(conn, database, StartCheck::HeaderOnly)? == 0 {
+        return Err(OpenError::Missing { path: database.to_owned() }.into());
     }
     let name = file.to_str().ok_or_else(|| target.failed(io::Error::from(io::ErrorKind::InvalidFilename)))?;
     // It is synced once, at the end.
@@ -125,28 +114,12 @@ fn write(
     }
 }
 
-/// Says that a database will be read. It must not be in use by another name, beside which a part of it is.
-#[cfg(target_os = "linux")]
-fn reading(database: &Path) -> Result<Use, OpenError> {
-    let io = |source| OpenError::Io { path: database.to_owned(), source };
-    let reading = Use::reading(database).map_err(io)?;
-    if reading.has_another_name_in_use(database).map_err(io)? {
-        return Err(OpenError::InUse { path: database.to_owned() });
-    }
-    Ok(reading)
-}
-
 /// Whether an error of the copying speaks of what is copied.
 fn is_of_the_source(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
         matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::DatabaseBusy)
             || matches!(error.extended_code, ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ)
     })
-}
-
-/// The connection to the copy.
-fn file_connection(file: &Path) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 fn set_up(copy: &Connection) -> rusqlite::Result<()> {
@@ -158,54 +131,6 @@ fn set_up(copy: &Connection) -> rusqlite::Result<()> {
 fn check(copy: &Connection) -> Result<(), Unsound> {
     quick_check(copy)?.map_err(Unsound::Damaged)?;
     check_ends(copy)
-}
-
-/// A connection whose work ends with an error once `stop` is set.
-fn stoppable(conn: rusqlite::Result<Connection>, stop: &Arc<AtomicBool>) -> rusqlite::Result<Connection> {
-    let mut conn = conn?;
-    let stop = Arc::clone(stop);
-    conn.progress_handler(STOP_LOOK_STEPS, Some(move || stop.load(Ordering::Acquire)))?;
-    Ok(conn)
-}
-
-/// The file that SQLite keeps beside a database under this suffix.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// The empty log and its shared memory that reading makes beside a database that nobody has open. They go when this is
-/// dropped, after the connection that read.
-struct Traces<'a>(Option<&'a Path>);
-
-impl<'a> Traces<'a> {
-    fn of_reading(database: &'a Path) -> Self {
-        Self(log_bytes(database).is_none().then_some(database))
-    }
-
-    /// A connection that only reads cannot remove them; one that could write does when it closes, unless another has
-    /// the database open by then. Nobody is told where that fails: a copy is no worse for it.
-    fn remove(database: &Path) -> rusqlite::Result<()> {
-        let conn = file_connection(database)?;
-        conn.query_row("SELECT 1 FROM sqlite_schema", [], |_| Ok(()))?;
-        conn.close().map_err(|(_, error)| error)
-    }
-}
-
-impl Drop for Traces<'_> {
-    fn drop(&mut self) {
-        // Where somebody has written meanwhile, the log is theirs.
-        if let Some(database) = self.0.filter(|database| log_bytes(database) == Some(0)) {
-            let _ = Self::remove(database);
-        }
-    }
-}
-
-/// The size of a database's log, where it has one. SQLite has it beside the file, not beside a link to it.
-fn log_bytes(database: &Path) -> Option<u64> {
-    let database = database.canonicalize().ok()?;
-    fs::metadata(beside(&database, "-wal")).ok().map(|log| log.len())
 }
 
 /// Where the copy is to be.

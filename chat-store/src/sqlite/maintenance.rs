@@ -182,7 +182,7 @@ async fn alone_with<T: Send + 'static>(
 
 /// Does work for a database on a thread of its own. When `end` is done, the flag asks the work to stop. So it does where
 /// the future is dropped, and the drop waits for the work.
-async fn on_a_thread<T: Send + 'static>(
+pub(crate) async fn on_a_thread<T: Send + 'static>(
     database: &Path,
     end: impl Future<Output = ()>,
     work: impl FnOnce(&Arc<AtomicBool>) -> T + Send + 'static,

@@ -9,6 +9,8 @@ mod batch;
 mod checkpoint;
 mod epochs;
 mod events;
+#[cfg(feature = "postgres")]
+pub(crate) mod export;
 mod fault;
 #[cfg(target_os = "linux")]
 mod inode;
@@ -20,6 +22,7 @@ mod page;
 mod people;
 mod place;
 mod queue;
+mod reading;
 mod recover;
 mod rooms;
 mod rows;
