@@ -26,17 +26,17 @@ use crate::{
 };
 
 /// The number of each key that was acknowledged.
-type Acked = BTreeMap<String, u64>;
+pub(crate) type Acked = BTreeMap<String, u64>;
 
 /// Users who send one message after the other, as fast as they are acknowledged.
-struct Load {
+pub(crate) struct Load {
     acked: Arc<Mutex<Acked>>,
     stop: Arc<AtomicBool>,
     users: JoinSet<()>,
 }
 
 impl Load {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let (acked, stop) = (Arc::<Mutex<Acked>>::default(), Arc::<AtomicBool>::default());
         let mut users = JoinSet::new();
         for user in ["ann", "ben", "cat", "dan"] {
@@ -61,12 +61,12 @@ impl Load {
     }
 
     /// What is acknowledged by now.
-    fn acked(&self) -> Acked {
+    pub(crate) fn acked(&self) -> Acked {
         self.acked.lock().unwrap().clone()
     }
 
     /// Waits until so many more are.
-    async fn go_on(&self, more: usize) {
+    pub(crate) async fn go_on(&self, more: usize) {
         let goal = self.acked().len() + more;
         let wait = async {
             while self.acked().len() < goal {
@@ -77,7 +77,7 @@ impl Load {
     }
 
     /// All that was acknowledged.
-    async fn end(mut self) -> Acked {
+    pub(crate) async fn end(mut self) -> Acked {
         self.stop.store(true, Ordering::Release);
         while let Some(user) = timeout(DEADLINE, self.users.join_next()).await.expect("users end") {
             user.unwrap();
@@ -87,7 +87,7 @@ impl Load {
 }
 
 /// All messages of the room, in order, by their keys. The numbers of its events are dense, or it panics.
-async fn messages(address: SocketAddr) -> Acked {
+pub(crate) async fn messages(address: SocketAddr) -> Acked {
     let mut kept = Acked::new();
     let mut last = 0;
     loop {

@@ -4,6 +4,7 @@
 
 mod backup;
 mod commands;
+mod copy;
 mod mistakes;
 mod postgres;
 mod serve;

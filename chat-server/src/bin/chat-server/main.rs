@@ -56,6 +56,7 @@ fn work(asked: &Asked) -> Result<(), Failure> {
             tell(&show::effective(asked));
             Ok(())
         }
+        Some(Task::Copy(databases)) => maintain::copy(databases, asked).map(|line| tell(&line)),
         Some(Task::Maintain(task)) => maintain::run(task, asked).map(|line| tell(&line)),
     }
 }

@@ -4,13 +4,13 @@ use std::{fmt, fs, io, path::Path, pin::Pin};
 
 use chat_store::{
     PostgresAddress,
-    maintenance::{self, Migrated},
+    maintenance::{self, Counts, Migrated},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     Failure,
-    config::{Asked, Database, Maintenance, Mistake, one_line},
+    config::{Asked, Database, Databases, Maintenance, Mistake, one_line},
     run::{end_signal, start_log, with_causes},
 };
 
@@ -31,6 +31,20 @@ pub(crate) fn run(task: &Maintenance, asked: &Asked) -> Result<String, Failure> 
             attend(asked, |end| on_postgres(task, address, end, || mistake(NO_BACKUP)))
         }
     }
+}
+
+/// Copies a database from one store to another, and says what in one line.
+pub(crate) fn copy(databases: &Databases, asked: &Asked) -> Result<String, Failure> {
+    let (from, to) = databases.read()?;
+    attend(asked, async |end| {
+        let copied = maintenance::copy_until(&from, &to, end).await.map_err(|error| undone(&error))?;
+        let Counts { rooms, events, messages, room_changes, reactions, members, read_marks, .. } = copied;
+        Ok(format!(
+            "{} was copied to {to}: {rooms} rooms, {events} events ({messages} messages, {room_changes} changes of \
+             rooms), {reactions} reactions, {members} members, {read_marks} read marks\n",
+            shown(&from),
+        ))
+    })
 }
 
 /// Runs it in a runtime of its own, with the log and the signals that it needs.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use clap::error::{ContextKind, ContextValue};
+
 /// What is wrong and where, in one line. It never has the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake(String);
@@ -19,7 +21,8 @@ impl Mistake {
         let mut lines = text.lines().map(str::trim);
         let line = lines.next().unwrap_or_default().trim_start_matches("error: ");
         let rest = if line.ends_with(':') { lines.next() } else { None };
-        Self(one_line(&format!("{line} {}", rest.unwrap_or_default())).trim_end().to_owned())
+        let line = format!("{line} {}", rest.unwrap_or_default());
+        Self(one_line(&without_urls(line, error)).trim_end().to_owned())
     }
 }
 
@@ -27,6 +30,15 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A line without what stands where nothing was expected, if that is an address: it may have a password in it.
+fn without_urls(line: String, error: &clap::Error) -> String {
+    let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue];
+    given.into_iter().fold(line, |line, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) if text.contains("://") => line.replace(text.as_str(), "***"),
+        _ => line,
+    })
 }
 
 /// Text that somebody else wrote (a file's name, an error of a library), so that it stays in its line.

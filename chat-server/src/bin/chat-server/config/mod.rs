@@ -20,6 +20,7 @@ use chat_server::{
     JwtKey, Origin as WebOrigin, RateLimit,
     limits::{METRICS_CONNECTIONS_MAX, REFUSALS_MAX},
 };
+use chat_store::PostgresAddress;
 use clap::{Args, Command, FromArgMatches, Subcommand, error::ErrorKind};
 
 pub(crate) use self::{
@@ -34,8 +35,39 @@ pub(crate) use self::{
 pub(crate) enum Task {
     /// Reads every setting and the files that they name, opens nothing, and prints what counts and where it is from.
     CheckConfig,
+    /// Copies a database from SQLite, where it may be in use, to Postgres, with new epochs. `--database` is neither.
+    Copy(Databases),
     #[command(flatten)]
     Maintain(Maintenance),
+}
+
+/// A copy from one store to another. The texts are read later, where no mistake quotes them.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Databases {
+    /// The database that is copied: `sqlite:PATH`.
+    #[arg(long, value_name = "URL")]
+    from: OsString,
+    /// The database that it becomes: `postgres://HOST/DATABASE`, without rooms and without servers. On a command line
+    /// others can see a password: better in the environment.
+    #[arg(long, env = "CHAT_COPY_TO", value_name = "URL", hide_env_values = true)]
+    to: OsString,
+}
+
+impl Databases {
+    /// Both databases.
+    pub(crate) fn read(&self) -> Result<(PathBuf, Box<PostgresAddress>), Mistake> {
+        let read = |place: &str, text: &OsString| {
+            let text = text.to_str().ok_or_else(|| Mistake::at(place, "it is not UTF-8"))?;
+            text.parse::<Database>().map_err(|bad| Mistake::at(place, bad))
+        };
+        let only =
+            |place: &str| Mistake::at(place, "copies go from sqlite:PATH to postgres://HOST/DATABASE only");
+        match (read("--from", &self.from)?, read("--to", &self.to)?) {
+            (Database::Sqlite(from), Database::Postgres(to)) => Ok((from, to)),
+            (Database::Sqlite(_), _) => Err(only("--to")),
+            _ => Err(only("--from")),
+        }
+    }
 }
 
 /// What is done to the database without serving it.
