@@ -25,10 +25,18 @@ const LOCK: &str = "
     SELECT no, private_seq, id, visibility, version, first_seq, last_seq FROM rooms
     WHERE no = ANY($1) ORDER BY no FOR NO KEY UPDATE";
 
+/// The same for one room: most batches have no other, and a plan without arrays and sorting has begun sooner.
+const LOCK_ONE: &str = "
+    SELECT no, private_seq, id, visibility, version, first_seq, last_seq FROM rooms
+    WHERE no = $1 FOR NO KEY UPDATE";
+
 const PEOPLE: &str = r#"
     SELECT m.room, m."user", m.role, m.banned, m.seq, m.lost_seq
     FROM unnest($1::bigint[], $2::text[]) AS a (room, "user")
     JOIN members m ON m.room = a.room AND m."user" = a."user""#;
+
+const PERSON: &str = r#"
+    SELECT room, "user", role, banned, seq, lost_seq FROM members WHERE room = $1 AND "user" = $2"#;
 
 const KEYS: &str = "
     SELECT e.room, e.author, e.key, e.seq, e.at
@@ -109,17 +117,10 @@ impl Ledger {
             .flat_map(|((no, user), keys)| keys.keys().map(|key| (sql(no.0), user.as_str(), key.as_bytes())))
             .collect();
         let (keys, messages, reactions) = (&keys, &self.messages, &self.reactions);
+        let (lock, people) = (self.lock(), self.people());
         let all = [
-            (What::Rooms, LOCK, self.rooms.len(), vec![column(self.rooms.keys().map(|no| sql(no.0)))]),
-            (
-                What::People,
-                PEOPLE,
-                self.people.len(),
-                vec![
-                    column(self.people.keys().map(|(no, _)| sql(no.0))),
-                    column(self.people.keys().map(|(_, user)| user.as_str())),
-                ],
-            ),
+            (What::Rooms, lock.sql, self.rooms.len(), lock.values),
+            (What::People, people.sql, self.people.len(), people.values),
             (
                 What::Keys,
                 KEYS,
@@ -169,6 +170,23 @@ impl Ledger {
         ];
         let asked = all.into_iter().filter(|(_, _, count, _)| *count > 0);
         asked.map(|(what, sql, _, values)| (what, Question { sql, values })).collect()
+    }
+
+    fn lock(&self) -> Question<'_> {
+        let mut numbers = self.rooms.keys().map(|no| sql(no.0));
+        match (numbers.next(), self.rooms.len()) {
+            (Some(no), 1) => Question { sql: LOCK_ONE, values: vec![Box::new(no)] },
+            (first, _) => Question { sql: LOCK, values: vec![column(first.into_iter().chain(numbers))] },
+        }
+    }
+
+    fn people(&self) -> Question<'_> {
+        if let (Some((no, user)), 1) = (self.people.keys().next(), self.people.len()) {
+            return Question { sql: PERSON, values: vec![Box::new(sql(no.0)), Box::new(user.as_str())] };
+        }
+        let rooms = column(self.people.keys().map(|(no, _)| sql(no.0)));
+        let users = column(self.people.keys().map(|(_, user)| user.as_str()));
+        Question { sql: PEOPLE, values: vec![rooms, users] }
     }
 
     fn learn(&mut self, what: What, row: &Row) -> Result<(), Failure> {

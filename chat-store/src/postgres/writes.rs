@@ -26,15 +26,25 @@ const EVENTS: &str = "
 
 /// The same for messages that have no more than a text and a key, with the ends of their rooms: nearly all that is ever
 /// written, in one statement.
-const PLAIN_MESSAGES: &str = "
-    WITH written AS (
-        INSERT INTO events (room, seq, at, kind, author, key, text)
-        SELECT a.room, a.seq, a.at, 1, a.author, a.key, a.text
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bytea[])
-            AS a (room, seq, at, author, key, text)
-    )
-    UPDATE rooms r SET last_seq = a.last_seq
-    FROM unnest($7::bigint[], $8::bigint[]) AS a (no, last_seq) WHERE r.no = a.no";
+macro_rules! insert_plain_messages {
+    ($and_the_ends:literal) => {
+        concat!(
+            "WITH written AS (
+                INSERT INTO events (room, seq, at, kind, author, key, text)
+                SELECT a.room, a.seq, a.at, 1, a.author, a.key, a.text
+                FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bytea[])
+                    AS a (room, seq, at, author, key, text)
+            ) ",
+            $and_the_ends
+        )
+    };
+}
+const PLAIN_MESSAGES: &str = insert_plain_messages!(
+    "UPDATE rooms r SET last_seq = a.last_seq
+    FROM unnest($7::bigint[], $8::bigint[]) AS a (no, last_seq) WHERE r.no = a.no"
+);
+const PLAIN_MESSAGES_OF_ONE_ROOM: &str =
+    insert_plain_messages!("UPDATE rooms SET last_seq = $8 WHERE no = $7");
 
 const EDITS: &str = "
     UPDATE events e SET text = a.text, edited_seq = a.edited_seq, edited_at = a.edited_at
@@ -116,17 +126,25 @@ impl Ledger {
             rows.push((no, event, key.as_deref(), text.as_deref()));
         }
         let rows = &rows;
-        let values = vec![
+        let mut values = vec![
             column(rows.iter().map(|(no, ..)| *no)),
             column(rows.iter().map(|(_, event, ..)| sql(event.seq.0))),
             column(rows.iter().map(|(_, event, ..)| event.at.0)),
             column(rows.iter().map(|(_, event, ..)| event.from.as_str())),
             column(rows.iter().map(|(.., key, _)| key.map(str::as_bytes))),
             column(rows.iter().map(|(.., text)| text.map(str::as_bytes))),
-            column(last.keys().copied()),
-            column(last.values().copied()),
         ];
-        Some(Question { sql: PLAIN_MESSAGES, values })
+        let sql = match last.first_key_value() {
+            Some((no, seq)) if last.len() == 1 => {
+                values.extend([Box::new(*no) as Value<'_>, Box::new(*seq)]);
+                PLAIN_MESSAGES_OF_ONE_ROOM
+            }
+            _ => {
+                values.extend([column(last.keys().copied()), column(last.values().copied())]);
+                PLAIN_MESSAGES
+            }
+        };
+        Some(Question { sql, values })
     }
 
     /// The rooms that have new events, in order of numbers.
