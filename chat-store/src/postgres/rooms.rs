@@ -31,10 +31,13 @@ const INSERT: &str = "
 const ADD_TO_TOTALS: &str = "UPDATE totals SET rooms = rooms + $1";
 
 /// Against everybody else, read marks too.
-const LOCK_FOR_GOOD: &str = r#"
+const LOCK_FOR_GOOD: &str = "SELECT FROM rooms WHERE no = $1 FOR UPDATE";
+
+/// A statement after that of the lock: one that waits for a lock sees only the locked rows as they are after the wait.
+const DELETER: &str = r#"
     SELECT r.visibility, m.role, m.banned
     FROM rooms r LEFT JOIN members m ON m.room = r.no AND m."user" = $2
-    WHERE r.no = $1 FOR UPDATE OF r"#;
+    WHERE r.no = $1"#;
 
 const LOCK: &str = "SELECT first_seq, last_seq FROM rooms WHERE no = $1 FOR NO KEY UPDATE";
 
@@ -123,8 +126,9 @@ pub(super) async fn delete(
 ) -> Result<Result<(), Refused>, Failure> {
     let lock_totals = Question { sql: LOCK_TOTALS, values: Vec::new() };
     let room = sql(no.0);
-    let lock = Question { sql: LOCK_FOR_GOOD, values: vec![Box::new(room), Box::new(actor.user.as_str())] };
-    let answers = begin(client, Begin::Write, &[lock_totals, lock]).await?;
+    let lock = Question { sql: LOCK_FOR_GOOD, values: vec![Box::new(room)] };
+    let deleter = Question { sql: DELETER, values: vec![Box::new(room), Box::new(actor.user.as_str())] };
+    let answers = begin(client, Begin::Write, &[lock_totals, lock, deleter]).await?;
     if let Err(refused) = may_delete(answers.last().and_then(|rows| rows.first()), actor)? {
         end(client).await?;
         return Ok(Err(refused));
