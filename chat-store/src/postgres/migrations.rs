@@ -22,11 +22,29 @@ pub(super) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
+/// Whether the schema is there, anything in it, and our table of migrations.
+const FOUND: &str = "
+    SELECT n.oid IS NOT NULL, EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid), (
+        SELECT count(*) = 3 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE c.relnamespace = n.oid AND c.relname = 'migrations' AND NOT a.attisdropped
+            AND (a.attname, a.atttypid) IN
+                (('version', 'integer'::regtype), ('name', 'text'::regtype), ('checksum', 'text'::regtype))
+    )
+    FROM (SELECT to_regnamespace('chat') AS oid) AS n";
+
+/// Whether there is a schema: where there is one, no right to make one is needed.
+async fn has_schema(client: &Client) -> Result<bool, Reason> {
+    Ok(client.query_one(FOUND, &[]).await?.try_get(0)?)
+}
+
 /// The version of a database's schema, 0 where it has none, held against what this program knows.
 pub(super) async fn version(client: &Client) -> Result<u32, Reason> {
-    let is_there = "SELECT to_regclass('chat.migrations') IS NOT NULL";
-    if !client.query_one(is_there, &[]).await?.try_get::<_, bool>(0)? {
+    let found = client.query_one(FOUND, &[]).await?;
+    if !found.try_get::<_, bool>(1)? {
         return Ok(0);
+    }
+    if !found.try_get::<_, bool>(2)? {
+        return Err(Reason::Foreign);
     }
     let rows = client.query("SELECT version, checksum FROM chat.migrations ORDER BY version", &[]).await?;
     let had = rows.iter().map(|row| Ok((row.try_get::<_, i32>(0)?.unsigned_abs(), row.try_get(1)?)));
@@ -51,9 +69,11 @@ pub(super) async fn run(client: &mut Client) -> Result<(u32, u32), Reason> {
     tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCK_SPACE, &MIGRATING]).await?;
     let from = version(tx.client()).await?;
     if from == 0 {
+        if !has_schema(tx.client()).await? {
+            tx.batch_execute("CREATE SCHEMA chat").await?;
+        }
         tx.batch_execute(
-            "CREATE SCHEMA IF NOT EXISTS chat;
-             CREATE TABLE migrations (
+            "CREATE TABLE migrations (
                 version    integer PRIMARY KEY,
                 name       text NOT NULL,
                 checksum   text NOT NULL,

@@ -8,7 +8,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     address::PostgresAddress,
-    limits::{CONNECT_MAX, IDLE_MAX, LOCK_MAX, STATEMENT_MAX},
+    limits::{CALL_MAX, CONNECT_MAX, IDLE_MAX, LOCK_MAX, STATEMENT_MAX},
     migrations::{self, SCHEMA},
     tls::TlsError,
 };
@@ -43,6 +43,12 @@ pub enum PostgresError {
     /// There is no schema of ours in it, and none was asked to be made.
     #[error("{database} holds no rooms: it has no schema `chat` of this program")]
     Missing {
+        /// The database.
+        database: String,
+    },
+    /// It has a schema `chat` of another program.
+    #[error("{database} has a schema `chat`, but not one of this program")]
+    Foreign {
         /// The database.
         database: String,
     },
@@ -85,6 +91,7 @@ pub enum PostgresError {
 pub(super) enum Reason {
     TooOld { found: String },
     Missing,
+    Foreign,
     InUse,
     Newer { found: u32 },
     Altered { version: u32 },
@@ -109,6 +116,7 @@ impl Reason {
         match self {
             Self::TooOld { found } => PostgresError::TooOld { database, found },
             Self::Missing => PostgresError::Missing { database },
+            Self::Foreign => PostgresError::Foreign { database },
             Self::InUse => PostgresError::InUse { database },
             Self::Newer { found } => PostgresError::Newer { database, found, known: migrations::known() },
             Self::Altered { version } => PostgresError::Altered { database, version },
@@ -152,7 +160,9 @@ pub(super) fn config(address: &PostgresAddress, purpose: Purpose) -> Config {
     // Of two settings of one name the last counts.
     config.options(settings.iter().fold(theirs, |all, (name, value)| format!("{all} -c {name}={value}")));
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_MAX);
+        // Of several hosts, one that is not there must leave time for the next.
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+        config.connect_timeout(CONNECT_MAX / u32::try_from(hosts).unwrap_or(u32::MAX));
     }
     config
 }
@@ -180,7 +190,8 @@ impl Way {
         let connected = connected.map_err(|late| unreachable(late.into()))?;
         let (client, connection) = connected.map_err(|error| unreachable(error.into()))?;
         let way = Self { client, task: tokio::spawn(connection) };
-        way.check_version().await.map_err(|reason| reason.of(address))?;
+        let checked = timeout(CALL_MAX, way.check_version()).await;
+        checked.map_err(|late| unreachable(late.into()))?.map_err(|reason| reason.of(address))?;
         Ok(way)
     }
 
@@ -201,5 +212,20 @@ impl Way {
 impl Drop for Way {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_hosts_share_the_time_of_a_connection_unless_told_otherwise() {
+        let connect_timeout = |address: &str| {
+            *config(&address.parse().unwrap(), Purpose::Writing).get_connect_timeout().unwrap()
+        };
+        assert_eq!(connect_timeout("postgres://one/chat"), CONNECT_MAX);
+        assert_eq!(connect_timeout("postgres://one,two/chat"), CONNECT_MAX / 2);
+        assert_eq!(connect_timeout("postgres://one,two/chat?connect_timeout=7"), Duration::from_secs(7));
     }
 }
