@@ -16,6 +16,10 @@ pub(super) enum Failure {
     /// No connection came about.
     #[error("no connection to postgres")]
     Connection(#[source] PoolError),
+    /// It had to wait too long for a connection, and so not enough time was left. What was under way may have been done
+    /// or not.
+    #[error("too much was asked of postgres at once")]
+    Late,
     /// Nothing came back in time. What was under way may have been done or not.
     #[error("postgres does not answer")]
     Silence,
@@ -63,7 +67,12 @@ impl Failure {
             }
             // So it may be where all of ours are at work.
             Self::Connection(error) => !matches!(error, PoolError::Timeout(TimeoutType::Wait)),
-            Self::Before(_) | Self::Commit(_) | Self::ReadOnly | Self::Away | Self::Strange(_) => false,
+            Self::Before(_)
+            | Self::Commit(_)
+            | Self::Late
+            | Self::ReadOnly
+            | Self::Away
+            | Self::Strange(_) => false,
         }
     }
 }

@@ -9,6 +9,11 @@ use std::{num::NonZeroUsize, time::Duration};
 /// Past it the call is answered as unavailable. Users are promised that within 5 s.
 pub(super) const CALL_MAX: Duration = Duration::from_secs(4);
 
+/// What a call must have left of [`CALL_MAX`], once it has a connection, for no answer to say that the server is away:
+/// one that is alive gives up by itself what takes [`STATEMENT_MAX`] or waits [`LOCK_MAX`]. Below it, only the call was
+/// late.
+pub(super) const SILENCE_MIN: Duration = Duration::from_millis(3500);
+
 /// A new connection. Past it the server is taken for away.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 
@@ -16,8 +21,10 @@ pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// What writes is bounded by its size and by [`LOCK_MAX`].
 pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(3);
 
-/// The wait for one lock (`lock_timeout`): that of a room whose batch another server commits. Past it the same.
-pub(super) const LOCK_MAX: Duration = Duration::from_secs(2);
+/// The wait for one lock (`lock_timeout`): that of a room whose batch another server commits. Past it the same. For a
+/// row there are two: who comes later waits for its turn, and then for who has the row. Both must end before
+/// [`CALL_MAX`] does, or a locked room would look like a server that is away.
+pub(super) const LOCK_MAX: Duration = Duration::from_millis(1500);
 
 /// How long a transaction may stand open without a word from us (`idle_in_transaction_session_timeout`): the server
 /// then ends it, so that a program that was stopped, or cut off, does not keep its rooms locked.
@@ -25,6 +32,9 @@ pub(super) const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// Between two attempts to find a server that is away.
 pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(250);
+
+/// Until a sweep that failed is tried again. Nobody waits for it.
+pub(super) const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long one server waits, as it starts, for another one that changes the schema. Past it the start fails.
 pub(super) const MIGRATION_WAIT_MAX: Duration = Duration::from_mins(1);

@@ -48,13 +48,14 @@ impl Inner {
 async fn look_for(store: Weak<Inner>) {
     let since = Instant::now();
     loop {
-        sleep(PROBE_PAUSE).await;
         // Where the store is gone, nobody looks any more.
         let Some(store) = store.upgrade() else { return };
         match timeout(CALL_MAX, store.probe()).await {
             Ok(Ok(())) => {
                 tracing::info!(database = store.shown, after = ?since.elapsed(), "postgres is back");
                 store.link.is_away.store(false, Ordering::Release);
+                // One that was under way may have been put off.
+                store.sweeper.ring();
                 return;
             }
             Ok(Err(error)) => {
@@ -62,5 +63,7 @@ async fn look_for(store: Weak<Inner>) {
             }
             Err(_) => tracing::debug!("postgres is away still"),
         }
+        drop(store);
+        sleep(PROBE_PAUSE).await;
     }
 }

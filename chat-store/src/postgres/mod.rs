@@ -52,12 +52,12 @@ pub use self::{
 use self::{
     doubt::Doubts,
     fault::Failure,
-    limits::{CALL_MAX, CONNECT_MAX},
+    limits::{CALL_MAX, CONNECT_MAX, SILENCE_MIN},
     link::Link,
     open::{Purpose, Way},
     rooms::Trimmed,
     session::{Client, Lease},
-    sweep::Swept,
+    sweep::Sweeper,
 };
 
 /// A store in one schema, `chat`, of a Postgres database: for any number of servers at a time.
@@ -67,8 +67,8 @@ use self::{
 /// whatever the server, the database or the role say.
 ///
 /// A server that does not answer is given up after 4 s, and looked for from then on: meanwhile everything is answered
-/// with [`StoreError::Unavailable`] at once. So is what took Postgres longer than 3 s to read, or waited longer than 2 s
-/// for a lock. Where the outcome of a commit was lost, [`Store::ends`] waits for it.
+/// with [`StoreError::Unavailable`] at once. So is what took Postgres longer than 3 s to read, or waited longer than 3 s
+/// for a room. Where the outcome of a commit was lost, [`Store::ends`] waits for it.
 ///
 /// It speaks to Postgres 13 and newer, directly or through a pooler that leaves a session to it as a whole. A large
 /// [`trim`](Store::trim) is several transactions; what a deleted room leaves is taken away in the background. Texts that
@@ -96,6 +96,7 @@ struct Inner {
     readers: Pool,
     link: Link,
     doubts: Doubts,
+    sweeper: Sweeper,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -143,9 +144,16 @@ impl PostgresStore {
             readers: pool(Purpose::Reading, options.readers()),
             link: Link::default(),
             doubts: Doubts::default(),
+            sweeper: Sweeper::default(),
         };
         let store = Self { inner: Arc::new(inner) };
-        store.inner.sweep();
+        // From the first moment on it shows that it serves: the pools would make their connections later.
+        let connected = store.inner.writers.get().await;
+        drop(connected.map_err(|error| PostgresError::Unreachable {
+            database: address.shown(),
+            source: error.into(),
+        })?);
+        store.inner.sweeper.start(Arc::downgrade(&store.inner));
         Ok(store)
     }
 
@@ -192,8 +200,10 @@ impl Inner {
     ) -> Result<T, Failure> {
         let waited = timeout_at(deadline, pool.get()).await;
         let lease = Lease::of(waited.unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))?);
+        let time_left = deadline.saturating_duration_since(Instant::now());
         let done = timeout_at(deadline, work(&lease, &self.doubts)).await;
-        let done = done.unwrap_or(Err(Failure::Silence))?;
+        let silence = if time_left < SILENCE_MIN { Failure::Late } else { Failure::Silence };
+        let done = done.unwrap_or(Err(silence))?;
         lease.give_back();
         Ok(done)
     }
@@ -211,23 +221,6 @@ impl Inner {
         for pool in [&self.writers, &self.readers] {
             pool.retain(|_, _| false);
         }
-    }
-
-    /// Takes away, in the background, what deleted rooms have left. Where it fails, the next one goes on.
-    fn sweep(self: &Arc<Self>) {
-        let store = Arc::downgrade(self);
-        tokio::spawn(async move {
-            while let Some(store) = store.upgrade() {
-                match store.call(&store.writers, |client, _| Box::pin(sweep::step(client))).await {
-                    Ok(Swept::Some) => {}
-                    Ok(Swept::All) => return,
-                    Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "a sweep is put off");
-                        return;
-                    }
-                }
-            }
-        });
     }
 }
 
@@ -260,7 +253,7 @@ impl Store for PostgresStore {
             });
             let deleted = delete.await?;
             if deleted.is_ok() {
-                self.inner.sweep();
+                self.inner.sweeper.ring();
             }
             Ok(deleted)
         })
