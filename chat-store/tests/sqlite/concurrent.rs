@@ -11,14 +11,14 @@ use crate::support::{commit, message, page, room};
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_read_that_begins_after_a_commit_sees_it() {
     let store = Arc::new(SqliteStore::in_memory().await.unwrap());
-    let room = room(&store, "r").await;
+    let room = room(&*store, "r").await;
     let mut tasks = JoinSet::new();
     for _ in 0..8 {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
             for _ in 0..50 {
-                let seq = commit(&store, message(room, "seen at once")).await;
-                let page = page(&store, room, HistoryFrom::After(seq.prev())).await;
+                let seq = commit(&*store, message(room, "seen at once")).await;
+                let page = page(&*store, room, HistoryFrom::After(seq.prev())).await;
                 assert_eq!(page.events[0].seq, seq);
                 assert!(page.last_seq >= seq);
                 assert_eq!(page.events.last().unwrap().seq, page.last_seq, "a page is one moment");

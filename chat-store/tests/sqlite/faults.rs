@@ -3,15 +3,24 @@
 //! It counts system calls per thread. On Linux the page cache still has what an injected failure "lost", so that what
 //! these tests can see is the procedure: who is told what, and what is written again before anybody is answered.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use rusqlite::{Connection, OpenFlags};
 use tempfile::tempdir;
 
 use crate::{
-    child::{Said, Sender, sender_under_strace},
+    child::{Said, Sender, sender},
     support::{keys, open, room, timeline},
 };
+
+/// A sender under strace, with its arguments.
+fn sender_under_strace(path: &Path, messages: usize, text_bytes: usize, strace: &[&str]) -> Command {
+    let sender = sender(path, messages, text_bytes);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq"]).args(strace).arg(sender.get_program()).args(sender.get_args());
+    command.envs(sender.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
 
 /// Every key that was acknowledged is there once, under the number that was told, and there is nothing else.
 async fn assert_kept(path: &Path, said: &Said) {

@@ -1,46 +1,26 @@
 //! Opening, closing and opening again.
 
 use chat_core::{
-    Draft,
-    ids::{RoomId, RoomNo, Seq},
-    protocol::{EventBody, Json, RoomPatch},
+    ids::RoomNo,
     rights::{Actor, Authority},
-    store::{Change, ReadMark, Store},
+    store::Store,
 };
 use chat_store::{SqliteOptions, SqliteStore, Synchronous};
 use tempfile::tempdir;
 
-use crate::support::{change, commit, message, open, room, timeline, user};
-
-const ODD: &str =
-    "NUL \0, \u{202e}turned\u{202c}, 'quoted', \"\\\", \r\n\t\u{1b}[31m, \u{fffd}\u{10ffff}🎈\0";
+use crate::{
+    kept::Kept,
+    support::{commit, message, open, room, timeline, user},
+};
 
 #[tokio::test]
 async fn everything_is_there_when_it_is_opened_again() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("chat.db");
     let store = open(&path).await;
-    let room = room(&store, "r").await;
-    let meta = Json::parse("{ \"a\" : \"\\u0000\" }").unwrap();
-    commit(&store, change(room, Change::Message(Draft::text(ODD).key("k").meta(meta)))).await;
-    commit(&store, change(room, Change::React { target: Seq(2), emoji: ODD.into(), remove: false })).await;
-    commit(&store, change(room, Change::Edit { target: Seq(2), text: format!("{ODD}!").into() })).await;
-    let patch = RoomPatch { topic: Some(ODD.into()), ..RoomPatch::default() };
-    commit(&store, change(room, Change::Room(patch))).await;
-    store.save_read_marks(vec![ReadMark { room, user: user("bob"), seq: Seq(1) }]).await.unwrap();
-    let (id, bob) = (RoomId::new("r").unwrap(), user("bob"));
-    let before = (timeline(&store, room).await, store.room(id.clone(), bob.clone()).await.unwrap());
+    let kept = Kept::make(&store).await;
     drop(store);
-
-    let store = open(&path).await;
-    let after = (timeline(&store, room).await, store.room(id, bob).await.unwrap());
-    assert_eq!(after, before);
-    let EventBody::Message(message) = &after.0[1].body else { panic!("{after:?}") };
-    assert_eq!(message.text.as_deref(), Some(format!("{ODD}!").as_str()));
-    assert_eq!(*message.reactions[0].emoji, *ODD);
-    assert_eq!(after.1.unwrap().unread, 1);
-    assert_eq!(commit(&store, change(room, Change::Message(Draft::text("again").key("k")))).await, Seq(2));
-    assert_eq!(commit(&store, crate::support::message(room, "next")).await, Seq(6));
+    kept.assert_in(&open(&path).await).await;
 }
 
 #[tokio::test]

@@ -33,13 +33,13 @@ async fn the_log_stays_bounded_under_constant_writing_and_reading() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("chat.db");
     let store = Arc::new(open(&path).await);
-    let room = room(&store, "r").await;
+    let room = room(&*store, "r").await;
     let stop = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn({
         let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
         async move {
             while !stop.load(Ordering::Relaxed) {
-                page(&store, room, HistoryFrom::Newest).await;
+                page(&*store, room, HistoryFrom::Newest).await;
             }
         }
     });

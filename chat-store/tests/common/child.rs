@@ -1,51 +1,35 @@
 //! A process of its own that sends messages one by one, to be killed or to meet faults.
+//!
+//! Which database it opens, and how, `support::open` of the tests around it says.
 
 use std::{
     collections::BTreeMap,
     env,
+    ffi::OsStr,
     io::{BufRead, BufReader, Write},
-    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
 use chat_core::{
     Draft,
-    protocol::HistoryFrom,
+    protocol::{Event, HistoryFrom},
     store::{Appended, Change, Store, StoreError},
 };
 
-use crate::support::{change, open, page, room};
+use crate::support::{change, keys, open, page, room};
 
-const PATH: &str = "CHAT_STORE_TEST_CHILD";
+const DATABASE: &str = "CHAT_STORE_TEST_CHILD";
 const MESSAGES: &str = "CHAT_STORE_TEST_MESSAGES";
 const TEXT_BYTES: &str = "CHAT_STORE_TEST_TEXT_BYTES";
 
 /// The command of a process that sends `messages` messages of this size into room `r` of a database.
-pub(crate) fn sender(path: &Path, messages: usize, text_bytes: usize) -> Command {
+pub(crate) fn sender(database: impl AsRef<OsStr>, messages: usize, text_bytes: usize) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "child::child", "--ignored", "--nocapture", "--test-threads=1"]);
-    prepare(&mut command, path, messages, text_bytes);
+    command.env(DATABASE, database);
+    command.env(MESSAGES, messages.to_string()).env(TEXT_BYTES, text_bytes.to_string());
     command
-}
-
-/// The same under strace, with its arguments.
-pub(crate) fn sender_under_strace(
-    path: &Path,
-    messages: usize,
-    text_bytes: usize,
-    strace: &[&str],
-) -> Command {
-    let sender = sender(path, messages, text_bytes);
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq"]).args(strace).arg(sender.get_program()).args(sender.get_args());
-    prepare(&mut command, path, messages, text_bytes);
-    command
-}
-
-fn prepare(command: &mut Command, path: &Path, messages: usize, text_bytes: usize) {
-    command.env(PATH, path).env(MESSAGES, messages.to_string()).env(TEXT_BYTES, text_bytes.to_string());
-    command.stdout(Stdio::piped()).stderr(Stdio::inherit());
 }
 
 /// What a sender said, line by line.
@@ -76,6 +60,15 @@ impl Said {
     }
 }
 
+/// Every key that was acknowledged to a sender that was killed is among `events` under the number that was told.
+pub(crate) fn assert_kept(events: &[Event], said: &Said) {
+    let kept: BTreeMap<_, _> = keys(events).into_iter().collect();
+    for (key, seq) in &said.acked {
+        assert_eq!(kept.get(key), Some(seq), "{key} was acknowledged");
+    }
+    assert!(kept.len() <= said.acked.len() + 1, "at most the last one was not told of");
+}
+
 /// A running sender.
 pub(crate) struct Sender {
     process: Child,
@@ -85,7 +78,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?} is needed: {error}"));
+        let mut process = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} is needed: {error}"));
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         Self { process, lines, said: Said::default() }
     }
@@ -120,9 +116,9 @@ impl Sender {
 #[ignore = "the other process of the tests beside it"]
 #[tokio::test]
 async fn child() {
-    let Some(path) = env::var_os(PATH) else { return };
+    let Ok(database) = env::var(DATABASE) else { return };
     let number = |name| env::var(name).unwrap().parse::<usize>().unwrap();
-    let store = open(path.as_ref()).await;
+    let store = open(database.as_ref()).await;
     let room = room(&store, "r").await;
     let text = "x".repeat(number(TEXT_BYTES));
     let say = |line: String| {

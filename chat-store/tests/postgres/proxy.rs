@@ -1,0 +1,140 @@
+//! A way to Postgres on which the messages of a commit get lost.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
+
+/// What becomes of a commit.
+pub(crate) enum Fate {
+    /// It is done, and the connection ends in the place of the answer.
+    Unanswered,
+    /// It is done, and then nothing is heard any more.
+    Silent,
+    /// The connection ends on our side only. The commit gets to the server when told, and what it then says is told
+    /// back: nothing, where it has ended the session meanwhile.
+    Late { deliver: oneshot::Receiver<()>, answered: oneshot::Sender<Vec<u8>> },
+    /// The connection ends, and the commit gets nowhere.
+    Lost,
+}
+
+/// A proxy in front of a Postgres server.
+pub(crate) struct Proxy {
+    url: String,
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+}
+
+impl Proxy {
+    /// In front of the server of this URL.
+    pub(crate) async fn start(url: &str) -> Self {
+        let (user, rest) = url.split_once('@').unwrap();
+        let (server, database) = rest.split_once('/').unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (server, fates) = (server.to_owned(), Arc::new(Mutex::default()));
+        let of_connections = Arc::clone(&fates);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(server.as_str()).await.unwrap();
+                let fates = Arc::clone(&of_connections);
+                // A connection that ends is no failure here: the tests see to it from its two sides.
+                tokio::spawn(async move { drop(relay(client, server, &fates).await) });
+            }
+        });
+        Self { url: format!("{user}@127.0.0.1:{port}/{database}"), fates }
+    }
+
+    /// The URL that leads through it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Says what becomes of the next commit. No read may be under way: it ends with one, too.
+    pub(crate) fn next_commit(&self, fate: Fate) {
+        self.fates.lock().unwrap().push_back(fate);
+    }
+
+    /// Holds the next commit back. It is delivered by the first of these, and the second has what the server answers.
+    pub(crate) fn next_commit_late(&self) -> (oneshot::Sender<()>, oneshot::Receiver<Vec<u8>>) {
+        let ((deliver, delivered), (answered, answer)) = (oneshot::channel(), oneshot::channel());
+        self.next_commit(Fate::Late { deliver: delivered, answered });
+        (deliver, answer)
+    }
+}
+
+/// Both the wish and its fulfilment have this in them.
+pub(crate) fn is_commit(bytes: &[u8]) -> bool {
+    const COMMIT: &[u8] = b"COMMIT\0";
+    bytes.windows(COMMIT.len()).any(|part| part == COMMIT)
+}
+
+/// All that a server says until it says that it committed, or ends.
+async fn hear_out(server: &mut TcpStream) -> Vec<u8> {
+    let mut heard = Vec::new();
+    while !is_commit(&heard) && server.read_buf(&mut heard).await.is_ok_and(|bytes| bytes > 0) {}
+    heard
+}
+
+async fn relay(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    fates: &Mutex<VecDeque<Fate>>,
+) -> std::io::Result<()> {
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            bytes = client.read(&mut asked) => {
+                let bytes = &asked[..bytes?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                let fate = if is_commit(bytes) { fates.lock().unwrap().pop_front() } else { None };
+                match fate {
+                    Some(fate) => return meet(fate, client, server, bytes).await,
+                    None => server.write_all(bytes).await?,
+                }
+            }
+            bytes = server.read(&mut answered) => {
+                let bytes = bytes?;
+                if bytes == 0 {
+                    return Ok(());
+                }
+                client.write_all(&answered[..bytes]).await?;
+            }
+        }
+    }
+}
+
+async fn meet(
+    fate: Fate,
+    mut client: TcpStream,
+    mut server: TcpStream,
+    commit: &[u8],
+) -> std::io::Result<()> {
+    match fate {
+        Fate::Lost => {}
+        Fate::Unanswered => {
+            server.write_all(commit).await?;
+            assert!(is_commit(&hear_out(&mut server).await), "the server did not commit");
+        }
+        Fate::Silent => {
+            server.write_all(commit).await?;
+            while client.read(&mut [0; 1 << 10]).await? > 0 {}
+        }
+        Fate::Late { deliver, answered } => {
+            drop(client);
+            // Where the test is over, nobody waits any more.
+            let Ok(()) = deliver.await else { return Ok(()) };
+            // The server may have ended the session, which it says first.
+            drop(server.write_all(commit).await);
+            drop(answered.send(hear_out(&mut server).await));
+        }
+    }
+    Ok(())
+}
