@@ -10,7 +10,7 @@ use super::{
     doubt::Doubts,
     fault::Failure,
     ledger::Ledger,
-    session::{Client, commit, end, execute_and_commit, rollback},
+    session::{Client, commit, execute_and_commit, rollback},
 };
 use crate::keys::KeyCheck;
 
@@ -40,7 +40,8 @@ async fn attempt(
     });
     let outcomes = judged.collect::<Result<Outcomes, Failure>>()?;
     if ledger.accepted.is_empty() {
-        end(client).await?;
+        // The locks have left a trace that a commit would have to write to the disk.
+        rollback(client).await?;
     } else {
         write_and_commit(client, &ledger, doubts).await?;
     }
