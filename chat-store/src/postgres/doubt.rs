@@ -22,15 +22,16 @@ pub(super) struct Doubts(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     marks: BTreeSet<Mark>,
-    /// How many commits there were.
+    /// How many commits came in doubt so far.
     commits: u64,
 }
 
-/// A commit on its way. Unless it is settled, its rooms remain in doubt.
+/// A commit on its way. Unless it is settled its rooms are in doubt once it is dropped, and so before anybody is told
+/// that there was no answer.
 #[must_use]
 pub(super) struct Doubt<'a> {
     doubts: &'a Doubts,
-    marks: Vec<Mark>,
+    rooms: Vec<RoomNo>,
 }
 
 impl Doubts {
@@ -40,13 +41,12 @@ impl Doubts {
 
     /// A commit of these rooms is about to be asked for.
     pub(super) fn raise(&self, rooms: impl IntoIterator<Item = RoomNo>) -> Doubt<'_> {
-        let mut inner = self.lock();
-        inner.commits += 1;
-        let commit = inner.commits;
-        let marks: Vec<_> = rooms.into_iter().map(|room| (room, commit)).collect();
-        inner.marks.extend(&marks);
-        drop(inner);
-        Doubt { doubts: self, marks }
+        Doubt { doubts: self, rooms: rooms.into_iter().collect() }
+    }
+
+    /// Everything that is in doubt.
+    pub(super) fn all(&self) -> Vec<Mark> {
+        self.lock().marks.iter().copied().collect()
     }
 
     /// What is in doubt about these rooms.
@@ -72,8 +72,19 @@ impl Doubts {
 
 impl Doubt<'_> {
     /// The answer came.
-    pub(super) fn settle(self) {
-        self.doubts.settle(&self.marks);
+    pub(super) fn settle(mut self) {
+        self.rooms.clear();
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if !self.rooms.is_empty() {
+            let mut inner = self.doubts.lock();
+            inner.commits += 1;
+            let commit = inner.commits;
+            inner.marks.extend(self.rooms.drain(..).map(|room| (room, commit)));
+        }
     }
 }
 
@@ -90,10 +101,11 @@ mod tests {
 
         drop(doubts.raise([first, second]));
         let seen = doubts.about([first]);
-        assert_eq!(seen, [(first, 2)]);
+        assert_eq!(seen, [(first, 1)]);
         drop(doubts.raise([first]));
         doubts.settle(&seen);
-        assert_eq!(doubts.about([first]), [(first, 3)], "the later one is open still");
-        assert_eq!(doubts.about([second]), [(second, 2)], "of another room nothing is known");
+        assert_eq!(doubts.about([first]), [(first, 2)], "the later one is open still");
+        assert_eq!(doubts.about([second]), [(second, 1)], "of another room nothing is known");
+        assert_eq!(doubts.all(), [(first, 2), (second, 1)]);
     }
 }

@@ -74,7 +74,8 @@ use self::{
 /// [`trim`](Store::trim) is several transactions; what a deleted room leaves is taken away in the background. Texts that
 /// were deleted are in no row any more, but Postgres' files have them until it has vacuumed.
 ///
-/// It works in the tokio runtime in which it is called.
+/// It works in the tokio runtime in which it is called. The driver, `tokio-postgres`, tells the crate `log` the values of
+/// all parameters at the level `debug`, what people wrote among them: whoever listens to `log` should leave that out.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -311,8 +312,14 @@ impl Store for PostgresStore {
         self.read(|client, _| Box::pin(async move { page::page(client, &query).await }))
     }
 
-    /// Asks on a connection that writes: a store that cannot commit does not answer.
+    /// Asks whether the server takes writes, and waits for commits of which nobody knows: a server whose commits hang, as
+    /// where a standby is missing, does not answer.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.write(|client, _| Box::pin(writable(client)))
+        self.write(|client, doubts| {
+            Box::pin(async move {
+                writable(client).await?;
+                views::settle(client, doubts).await
+            })
+        })
     }
 }

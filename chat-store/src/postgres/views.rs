@@ -127,3 +127,16 @@ pub(super) async fn ends(
     let ends = rows.iter().map(end).collect::<Result<std::collections::BTreeMap<_, _>, Failure>>()?;
     Ok(rooms.iter().map(|room| ends.get(room).copied()).collect())
 }
+
+/// Waits until nothing is in doubt that was so before.
+pub(super) async fn settle(client: &Client, doubts: &Doubts) -> Result<(), Failure> {
+    let doubted = doubts.all();
+    if doubted.is_empty() {
+        return Ok(());
+    }
+    let mut numbers: Vec<_> = doubted.iter().map(|(room, _)| sql(room.0)).collect();
+    numbers.dedup();
+    query(client, SETTLED_ENDS, &[&numbers]).await?;
+    doubts.settle(&doubted);
+    Ok(())
+}

@@ -56,10 +56,14 @@ const DELETED: &str = "
     UPDATE events e SET text = NULL, meta = NULL
     FROM unnest($1::bigint[], $2::bigint[]) AS a (room, seq) WHERE e.room = a.room AND e.seq = a.seq";
 
+/// Message by message along their index: a plan that was made while there were few edits would read all of them.
 const DELETED_EDITS: &str = "
     UPDATE events e SET text = NULL
     FROM unnest($1::bigint[], $2::bigint[]) AS a (room, seq)
-    WHERE e.room = a.room AND e.target = a.seq AND e.kind = 2";
+    CROSS JOIN LATERAL (
+        SELECT i.seq FROM events i WHERE i.room = a.room AND i.target = a.seq AND i.kind = 2 OFFSET 0
+    ) AS edit
+    WHERE e.room = a.room AND e.seq = edit.seq";
 
 const DELETED_REACTIONS: &str = "
     DELETE FROM reactions r USING unnest($1::bigint[], $2::bigint[]) AS a (room, seq)

@@ -31,6 +31,10 @@ pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result
         {
             batch.key_check = KeyCheck::LookUp;
             verdict = judge(&mut batch, item)?;
+            if let Verdict::Accept(_) = verdict {
+                // The index has a key that the table has not.
+                return Err(rusqlite::Error::QueryReturnedNoRows);
+            }
         }
         Ok(verdict.into_outcome(item.room))
     });

@@ -141,6 +141,19 @@ async fn while_a_commit_may_still_come_no_end_is_told() {
 }
 
 #[tokio::test]
+async fn while_a_commit_may_still_come_the_store_is_not_well() {
+    let stage = Stage::set().await;
+    let (deliver, answer) = stage.proxy.next_commit_late();
+    stage.send_in_doubt().await;
+    let ping = stage.store.ping().await;
+    assert!(is_unavailable(&ping), "{ping:?}");
+    deliver.send(()).unwrap();
+    assert!(is_commit(&answer.await.unwrap()));
+    stage.store.ping().await.unwrap();
+    stage.assert_committed().await;
+}
+
+#[tokio::test]
 async fn once_an_end_was_told_a_commit_comes_too_late() {
     let stage = Stage::set().await;
     let (deliver, answer) = stage.proxy.next_commit_late();
