@@ -28,20 +28,25 @@ const ROOM: &str = r#"
 
 /// `$4` has one bit for each kind that is wanted.
 macro_rules! select_events {
-    ($order:literal) => {
+    ($where:literal, $order:literal) => {
         concat!(
             "SELECT e.seq, e.at, e.author, e.kind, e.target, e.key, e.text, e.meta, e.edited_at, e.subject, e.change, \
              e.role, c.visibility, c.name, c.topic, c.state
              FROM events e LEFT JOIN room_changes c ON c.room = e.room AND c.seq = e.seq AND e.kind = 6
-             WHERE e.room = $1 AND e.seq > $2 AND e.seq < $3 AND ($4::bigint >> e.kind) & 1 = 1
-             ORDER BY e.seq ",
+             WHERE e.room = $1 AND e.seq > $2 AND e.seq < $3 AND ($4::bigint >> e.kind) & 1 = 1",
+            $where,
+            " ORDER BY e.seq ",
             $order,
             " LIMIT $5"
         )
     };
 }
-const UPWARDS: &str = select_events!("ASC");
-const DOWNWARDS: &str = select_events!("DESC");
+const UPWARDS: &str = select_events!("", "ASC");
+const DOWNWARDS: &str = select_events!("", "DESC");
+
+/// Along the index that has no messages.
+const OTHERS_UPWARDS: &str = select_events!(" AND e.kind <> 1", "ASC");
+const OTHERS_DOWNWARDS: &str = select_events!(" AND e.kind <> 1", "DESC");
 
 const REACTIONS: &str = r#"
     SELECT target, emoji, count(*), bool_or("user" = $4) FROM reactions
@@ -88,9 +93,12 @@ async fn cut(
     id: &RoomId,
     mut span: Span,
 ) -> Result<(Vec<Event>, bool), Failure> {
-    let statement = match span.direction {
-        Direction::Upwards => UPWARDS,
-        Direction::Downwards => DOWNWARDS,
+    let has_messages = asked.kinds.is_empty() || asked.kinds.contains(&EventKind::Message);
+    let statement = match (span.direction, has_messages) {
+        (Direction::Upwards, true) => UPWARDS,
+        (Direction::Upwards, false) => OTHERS_UPWARDS,
+        (Direction::Downwards, true) => DOWNWARDS,
+        (Direction::Downwards, false) => OTHERS_DOWNWARDS,
     };
     let (room, kinds) = (sql(asked.room.0), kinds_mask(&asked.kinds));
     let chunk = asked.limit.saturating_add(1).min(CHUNK_MAX);
