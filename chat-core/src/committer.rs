@@ -56,6 +56,28 @@ pub(crate) struct Committer {
     began: Option<Duration>,
     pace: Pace,
     recovery: Option<Recovery>,
+    told: Told,
+}
+
+/// What is in the log of a store that fails: one line of each kind in [`Told::PAUSE`], as a store may answer one question
+/// and fail at the next batch for as long as it likes.
+#[derive(Debug, Default)]
+struct Told {
+    at: Option<Duration>,
+    is_open: bool,
+}
+
+impl Told {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Whether a failure is to be told, and with it that it is over.
+    fn failure(&mut self, now: Duration) -> bool {
+        self.is_open = self.at.is_none_or(|at| now.saturating_sub(at) >= Self::PAUSE);
+        if self.is_open {
+            self.at = Some(now);
+        }
+        self.is_open
+    }
 }
 
 #[derive(Debug)]
@@ -181,7 +203,11 @@ impl Committer {
                 Vec::new()
             }
             Err(StoreError::Unavailable(error)) => {
-                tracing::error!(error = &*error, items = batch.len(), "the store does not answer");
+                if self.told.failure(now) {
+                    tracing::error!(error = &*error, items = batch.len(), "the store does not answer");
+                } else {
+                    tracing::debug!(error = &*error, items = batch.len(), "the store does not answer");
+                }
                 self.recover(now, batch)
             }
         }
@@ -216,7 +242,9 @@ impl Committer {
         let Some(mut recovery) = self.recovery.take() else { return Vec::new() };
         match ends {
             Ok(ends) => {
-                tracing::info!("the store answers again");
+                if self.told.is_open {
+                    tracing::info!("the store answers again");
+                }
                 recovery.rooms.into_iter().zip(ends).collect()
             }
             Err(error) => {
@@ -278,5 +306,19 @@ impl Pace {
     fn wait(&self) -> Duration {
         let load = self.rate * self.cost;
         COMMIT_PACE_MAX.mul_f64(((load - Self::LOAD_MIN) / (1.0 - Self::LOAD_MIN)).clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_fails_at_each_batch_is_told_of_once_a_second() {
+        let mut told = Told::default();
+        let failures = (0_u64..25).map(|tenth| told.failure(Duration::from_millis(100 * tenth)));
+        let when: Vec<_> =
+            failures.enumerate().filter(|(_, is_told)| *is_told).map(|(tenth, _)| tenth).collect();
+        assert_eq!(when, [0, 10, 20]);
     }
 }
