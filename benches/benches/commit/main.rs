@@ -19,6 +19,7 @@ mod messages;
 
 use std::{
     cell::RefCell,
+    cmp::Ordering,
     path::Path,
     time::{Duration, Instant},
 };
@@ -52,8 +53,8 @@ impl Pair {
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Appended::New(_)))));
     }
 
-    /// The floor's time for a batch, in times of the store.
-    fn ratio(&mut self, runtime: &Runtime, count: usize) -> f64 {
+    /// The times of the store and of the floor for a batch.
+    fn turn(&mut self, runtime: &Runtime, count: usize) -> [Duration; 2] {
         let batch = self.messages.batch(count);
         let start = Instant::now();
         runtime.block_on(self.append(batch));
@@ -62,8 +63,14 @@ impl Pair {
         self.floor.rest();
         let start = Instant::now();
         self.floor.insert(runtime, &keys);
-        start.elapsed().as_secs_f64() / ours.as_secs_f64()
+        [ours, start.elapsed()]
     }
+}
+
+fn median<T: Copy>(values: impl Iterator<Item = T>, order: impl Fn(&T, &T) -> Ordering) -> T {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(order);
+    values[values.len() / 2]
 }
 
 fn sqlite(runtime: &Runtime, directory: &Path) -> Pair {
@@ -135,9 +142,15 @@ fn main() {
     for pair in &mut pairs {
         for (count, turns) in BATCHES.into_iter().zip(TURNS) {
             let turns = if is_test { 3 } else { turns };
-            let mut ratios: Vec<_> = (0..turns).map(|_| pair.ratio(&runtime, count)).collect();
-            ratios.sort_by(f64::total_cmp);
-            println!("{}, {count} messages a transaction: {:.2} of the floor", pair.name, ratios[turns / 2]);
+            let times: Vec<_> = (0..turns).map(|_| pair.turn(&runtime, count)).collect();
+            let ratios = times.iter().map(|[ours, floor]| floor.as_secs_f64() / ours.as_secs_f64());
+            println!(
+                "{}, {count} messages a transaction: {:.2} of the floor ({:.0?} beside {:.0?})",
+                pair.name,
+                median(ratios, f64::total_cmp),
+                median(times.iter().map(|times| times[0]), Duration::cmp),
+                median(times.iter().map(|times| times[1]), Duration::cmp),
+            );
         }
     }
     // What is left of connections is closed before the databases are dropped.
