@@ -145,7 +145,7 @@ fn main() {
             let times: Vec<_> = (0..turns).map(|_| pair.turn(&runtime, count)).collect();
             let ratios = times.iter().map(|[ours, floor]| floor.as_secs_f64() / ours.as_secs_f64());
             println!(
-                "{}, {count} messages a transaction: {:.2} of the floor ({:.0?} beside {:.0?})",
+                "{}, {count} messages a transaction: {:.2} of the floor ({:.2?} beside {:.2?})",
                 pair.name,
                 median(ratios, f64::total_cmp),
                 median(times.iter().map(|times| times[0]), Duration::cmp),

@@ -11,18 +11,30 @@ use chat_core::{
         judge::{Facts, MessageFacts, ReactionFacts, RoomFacts, Verdict, judge, news},
     },
 };
-use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    events::{Insert, Inserted},
-    people,
+    events::{Insert, Inserted, is_taken_key},
+    fault::{Failure, transaction},
+    people, plain,
     rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user},
 };
 use crate::{keys::KeyCheck, people::Person};
 
+/// Commits a batch: together where it [is plain](plain::is_plain), else item by item.
+pub(super) fn append(conn: &mut Connection, items: &[Append]) -> Result<Outcomes, Failure> {
+    if plain::is_plain(items) {
+        match transaction(conn, |tx| plain::append(tx, items)) {
+            Err(Failure::Before(error)) if is_taken_key(&error) => {}
+            done => return done,
+        }
+    }
+    transaction(conn, |tx| append_singly(tx, items))
+}
+
 /// Judges a batch, and writes what is accepted.
-pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
-    let mut batch = Batch::new(tx)?;
+fn append_singly(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
+    let mut batch = Batch::new(tx, KeyCheck::LookUp)?;
     let outcomes = items.iter().map(|item| {
         batch.key_check = KeyCheck::of(item);
         let mut verdict = judge(&mut batch, item)?;
@@ -71,13 +83,13 @@ struct Room {
 }
 
 impl<'t> Batch<'t> {
-    pub(super) fn new(tx: &'t Transaction<'t>) -> rusqlite::Result<Self> {
+    pub(super) fn new(tx: &'t Transaction<'t>, key_check: KeyCheck) -> rusqlite::Result<Self> {
         Ok(Self {
             tx,
             insert: Insert::new(tx)?,
             key: tx
                 .prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")?,
-            key_check: KeyCheck::LookUp,
+            key_check,
             rooms: BTreeMap::new(),
             people: BTreeMap::new(),
         })
@@ -122,10 +134,16 @@ impl<'t> Batch<'t> {
             EventBody::Room(patch) => self.patch(no, patch, event.seq)?,
             _ => {}
         }
-        if let Some(room) = self.room_mut(no)? {
-            room.facts.last_seq = event.seq;
-        }
+        self.move_end(no, event.seq)?;
         Ok(Written::Event)
+    }
+
+    /// The room has an event more.
+    pub(super) fn move_end(&mut self, no: RoomNo, seq: Seq) -> rusqlite::Result<()> {
+        if let Some(room) = self.room_mut(no)? {
+            room.facts.last_seq = seq;
+        }
+        Ok(())
     }
 
     fn execute(&self, statement: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {

@@ -87,7 +87,7 @@ impl<'c> Insert<'c> {
 }
 
 /// The primary key aside, `events` has one unique index: that on keys.
-fn is_taken_key(error: &rusqlite::Error) -> bool {
+pub(super) fn is_taken_key(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
 }
 

@@ -21,6 +21,7 @@ mod options;
 mod page;
 mod people;
 mod place;
+mod plain;
 mod queue;
 mod reading;
 mod recover;
@@ -234,7 +235,7 @@ impl Threads {
 
 impl Store for SqliteStore {
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Outcomes, StoreError>> {
-        self.write(move |tx| batch::append(tx, &batch))
+        Box::pin(self.writer.run(move |conn| batch::append(conn, &batch)))
     }
 
     fn create_room(&self, room: NewRoom, rooms_max: u64) -> BoxFuture<'_, Result<Created, StoreError>> {
