@@ -32,6 +32,20 @@ pub async fn a_key_sent_again_finds_the_first(store: &dyn Store) {
     room.check().await;
 }
 
+/// Taken keys and a doubled one within a large batch: what is new beside them is numbered without a gap.
+pub async fn taken_keys_amid_many_leave_no_gap(store: &dyn Store) {
+    let room = Stage::open(store, public("r")).await;
+    let batch = |keys: &mut dyn Iterator<Item = u64>| -> Vec<_> {
+        keys.map(|key| room.by("ann", keyed(&format!("k{key}"), "hello"))).collect()
+    };
+    let first = room.append_all(batch(&mut (1..=150))).await;
+    assert_eq!(first, (1..=150).map(New).collect::<Vec<_>>());
+    let again = room.append_all(batch(&mut (101..=400).chain([200]))).await;
+    let expected = (101..=150).map(Was).chain((151..=400).map(New)).chain([Was(200)]);
+    assert_eq!(again, expected.collect::<Vec<_>>());
+    room.check().await;
+}
+
 /// Another author's equal key is another key.
 pub async fn a_key_belongs_to_one_author(store: &dyn Store) {
     let room = Stage::open(store, public("r")).await;

@@ -102,6 +102,7 @@ cases! { $
     keys:
         a_key_counts_once_within_a_batch
         a_key_sent_again_finds_the_first
+        taken_keys_amid_many_leave_no_gap
         a_key_belongs_to_one_author
         a_key_belongs_to_one_room
         a_key_outlives_the_deletion_of_its_message
