@@ -74,7 +74,7 @@ pub(super) async fn run(client: &mut Client) -> Result<(u32, u32), Reason> {
             tx.batch_execute("CREATE SCHEMA chat").await?;
         }
         tx.batch_execute(
-            "CREATE TABLE migrations (
+            "CREATE TABLE chat.migrations (
                 version    integer PRIMARY KEY,
                 name       text NOT NULL,
                 checksum   text NOT NULL,
@@ -86,7 +86,7 @@ pub(super) async fn run(client: &mut Client) -> Result<(u32, u32), Reason> {
     for (version, migration) in (1_i32..).zip(MIGRATIONS).skip(from as usize) {
         tx.batch_execute(migration.sql).await?;
         tx.execute(
-            "INSERT INTO migrations VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
+            "INSERT INTO chat.migrations VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
             &[&version, &migration.name, &migration.checksum()],
         )
         .await?;
@@ -96,8 +96,8 @@ pub(super) async fn run(client: &mut Client) -> Result<(u32, u32), Reason> {
 }
 
 /// Says, for as long as a connection lives, that it serves.
-pub(super) async fn hold_serving(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.execute("SELECT pg_advisory_lock_shared($1, $2)", &[&LOCK_SPACE, &SERVING]).await.map(drop)
+pub(super) fn hold_serving() -> String {
+    format!("SELECT pg_advisory_lock_shared({LOCK_SPACE}, {SERVING});")
 }
 
 /// Keeps all others from serving, for as long as a transaction lives; whether none was.

@@ -129,13 +129,15 @@ impl PostgresStore {
         drop(way);
         let pool = |purpose, connections| {
             let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-            let manager = Manager::from_config(open::config(address, purpose), tls.clone(), config);
+            let manager = Manager::from_config(open::config(address), tls.clone(), config);
+            let begin: Arc<str> = (open::settings(purpose) + &migrations::hold_serving()).into();
             let pool = Pool::builder(manager)
                 .max_size(connections)
                 .runtime(Runtime::Tokio1)
                 .create_timeout(Some(CONNECT_MAX))
-                .post_create(Hook::async_fn(|client, _| {
-                    Box::pin(async { migrations::hold_serving(client).await.map_err(HookError::Backend) })
+                .post_create(Hook::async_fn(move |client: &mut Client, _| {
+                    let begin = Arc::clone(&begin);
+                    Box::pin(async move { client.batch_execute(&begin).await.map_err(HookError::Backend) })
                 }));
             pool.build().expect("a runtime is given for its timeouts")
         };

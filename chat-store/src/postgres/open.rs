@@ -133,21 +133,32 @@ pub(super) enum Purpose {
     Writing,
 }
 
-/// How each connection is made: the address's own, and what is ours whatever it, the role or the database say.
-pub(super) fn config(address: &PostgresAddress, purpose: Purpose) -> Config {
+/// How each connection is made.
+pub(super) fn config(address: &PostgresAddress) -> Config {
     let mut config = address.config();
+    if config.get_connect_timeout().is_none() {
+        // Of several hosts, one that is not there must leave time for the next.
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
+        config.connect_timeout(CONNECT_MAX / u32::try_from(hosts).unwrap_or(u32::MAX));
+    }
+    config
+}
+
+/// What is ours in each session, whatever the address, the role or the database say: the first statements of each
+/// connection. As start parameters they would get lost on the way through a pooler.
+pub(super) fn settings(purpose: Purpose) -> String {
     let ms = |time: Duration| time.as_millis().to_string();
     let statement_max = match purpose {
         Purpose::Reading => STATEMENT_MAX,
         Purpose::Writing => Duration::ZERO,
     };
     let settings = [
-        ("search_path", SCHEMA.to_owned()),
-        ("synchronous_commit", "on".to_owned()),
-        ("default_transaction_isolation", "read\\ committed".to_owned()),
         ("statement_timeout", ms(statement_max)),
         ("lock_timeout", ms(LOCK_MAX)),
         ("idle_in_transaction_session_timeout", ms(IDLE_MAX)),
+        ("search_path", SCHEMA.to_owned()),
+        ("synchronous_commit", "on".to_owned()),
+        ("default_transaction_isolation", "read committed".to_owned()),
         // Everything here goes along an index. Statistics that are behind must not make a plan read a whole table, nor
         // the length of an array make it plan again: for a batch of one that takes longer than the batch.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
@@ -156,15 +167,7 @@ pub(super) fn config(address: &PostgresAddress, purpose: Purpose) -> Config {
         ("enable_mergejoin", "off".to_owned()),
         ("jit", "off".to_owned()),
     ];
-    let theirs = config.get_options().unwrap_or_default().to_owned();
-    // Of two settings of one name the last counts.
-    config.options(settings.iter().fold(theirs, |all, (name, value)| format!("{all} -c {name}={value}")));
-    if config.get_connect_timeout().is_none() {
-        // Of several hosts, one that is not there must leave time for the next.
-        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
-        config.connect_timeout(CONNECT_MAX / u32::try_from(hosts).unwrap_or(u32::MAX));
-    }
-    config
+    settings.iter().fold(String::new(), |all, (name, value)| format!("{all}SET {name} = '{value}';"))
 }
 
 /// The connector of an address, whose files are read on a thread that may wait for them.
@@ -186,19 +189,23 @@ impl Way {
     /// To a server that is new enough.
     pub(super) async fn to(address: &PostgresAddress, tls: MakeRustlsConnect) -> Result<Self, PostgresError> {
         let unreachable = |source| PostgresError::Unreachable { database: address.shown(), source };
-        let connected = timeout(CONNECT_MAX, config(address, Purpose::Writing).connect(tls)).await;
+        let connected = timeout(CONNECT_MAX, config(address).connect(tls)).await;
         let connected = connected.map_err(|late| unreachable(late.into()))?;
         let (client, connection) = connected.map_err(|error| unreachable(error.into()))?;
         let way = Self { client, task: tokio::spawn(connection) };
-        let checked = timeout(CALL_MAX, way.check_version()).await;
-        checked.map_err(|late| unreachable(late.into()))?.map_err(|reason| reason.of(address))?;
+        let begun = async {
+            way.client.batch_execute(&settings(Purpose::Writing)).await?;
+            way.check_version().await
+        };
+        let begun = timeout(CALL_MAX, begun).await;
+        begun.map_err(|late| unreachable(late.into()))?.map_err(|reason| reason.of(address))?;
         Ok(way)
     }
 
     async fn check_version(&self) -> Result<(), Reason> {
-        let settings = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+        let facts = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
             current_setting('fsync')::boolean";
-        let row = self.client.query_one(settings, &[]).await?;
+        let row = self.client.query_one(facts, &[]).await?;
         if row.try_get::<_, i32>(0)? < SERVER_VERSION_MIN {
             return Err(Reason::TooOld { found: row.try_get(1)? });
         }
@@ -221,9 +228,8 @@ mod tests {
 
     #[test]
     fn several_hosts_share_the_time_of_a_connection_unless_told_otherwise() {
-        let connect_timeout = |address: &str| {
-            *config(&address.parse().unwrap(), Purpose::Writing).get_connect_timeout().unwrap()
-        };
+        let connect_timeout =
+            |address: &str| *config(&address.parse().unwrap()).get_connect_timeout().unwrap();
         assert_eq!(connect_timeout("postgres://one/chat"), CONNECT_MAX);
         assert_eq!(connect_timeout("postgres://one,two/chat"), CONNECT_MAX / 2);
         assert_eq!(connect_timeout("postgres://one,two/chat?connect_timeout=7"), Duration::from_secs(7));

@@ -60,7 +60,7 @@ pub(super) enum Begin {
 impl Begin {
     const fn as_str(self) -> &'static str {
         match self {
-            // The isolation is that of the connection: see `open::config`.
+            // The isolation is that of the connection: see `open::settings`.
             Self::Write => "BEGIN",
             Self::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }

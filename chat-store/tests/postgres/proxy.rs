@@ -1,4 +1,4 @@
-//! A way to Postgres on which the messages of a commit get lost.
+//! Ways to Postgres on which something gets lost.
 
 use std::{
     collections::VecDeque,
@@ -33,6 +33,15 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// In front of the server of this URL.
     pub(crate) async fn start(url: &str) -> Self {
+        Self::of(url, false).await
+    }
+
+    /// The same, as a pooler that ignores the start parameter `options`.
+    pub(crate) async fn without_options(url: &str) -> Self {
+        Self::of(url, true).await
+    }
+
+    async fn of(url: &str, drops_options: bool) -> Self {
         let (user, rest) = url.split_once('@').unwrap();
         let (server, database) = rest.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -44,7 +53,7 @@ impl Proxy {
                 let server = TcpStream::connect(server.as_str()).await.unwrap();
                 let fates = Arc::clone(&of_connections);
                 // A connection that ends is no failure here: the tests see to it from its two sides.
-                tokio::spawn(async move { drop(relay(client, server, &fates).await) });
+                tokio::spawn(async move { drop(relay(client, server, &fates, drops_options).await) });
             }
         });
         Self { url: format!("{user}@127.0.0.1:{port}/{database}"), fates }
@@ -81,19 +90,33 @@ async fn hear_out(server: &mut TcpStream) -> Vec<u8> {
     heard
 }
 
+/// Leaves of the start parameter `options` nothing but its length.
+fn blank_options(bytes: &mut [u8]) {
+    const NAME: &[u8] = b"\0options\0";
+    if let Some(at) = bytes.windows(NAME.len()).position(|part| part == NAME) {
+        bytes[at + NAME.len()..].iter_mut().take_while(|byte| **byte != 0).for_each(|byte| *byte = b' ');
+    }
+}
+
 async fn relay(
     mut client: TcpStream,
     mut server: TcpStream,
     fates: &Mutex<VecDeque<Fate>>,
+    drops_options: bool,
 ) -> std::io::Result<()> {
     let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
             bytes = client.read(&mut asked) => {
-                let bytes = &asked[..bytes?];
+                let bytes = bytes?;
+                let bytes = &mut asked[..bytes];
                 if bytes.is_empty() {
                     return Ok(());
                 }
+                if drops_options {
+                    blank_options(bytes);
+                }
+                let bytes = &*bytes;
                 let fate = if is_commit(bytes) { fates.lock().unwrap().pop_front() } else { None };
                 match fate {
                     Some(fate) => return meet(fate, client, server, bytes).await,
