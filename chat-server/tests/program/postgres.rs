@@ -139,15 +139,14 @@ async fn migrate_makes_the_schema_for_a_login_that_may_only_use_it() {
     assert!(running.end().await.success());
 }
 
-#[tokio::test]
-async fn a_command_that_waits_for_postgres_can_be_given_up() {
+/// Sends a signal to a program that waits for the schema, which another server changes. What it then says, and its code.
+async fn end_while_it_waits(arguments: &[&str], name: &str) -> (String, Option<i32>) {
     let server = PostgresServer::start();
     let (client, connection) = tokio_postgres::connect(server.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
-    // As a server has it that changes the schema.
     client.batch_execute("SELECT pg_advisory_lock(x'63686174'::int, 1)").await.unwrap();
     let mut command = program();
-    let child = command.args(["migrate", "--database", server.url()]).spawn().unwrap();
+    let child = command.args(arguments).args(["--database", server.url()]).spawn().unwrap();
     let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
     let waits = async {
         while sql(&server, waiting).await != ["1"] {
@@ -155,12 +154,26 @@ async fn a_command_that_waits_for_postgres_can_be_given_up() {
         }
     };
     timeout(DEADLINE, waits).await.expect("it waits for the lock");
-    signal(child.id().unwrap(), "INT").await;
+    signal(child.id().unwrap(), name).await;
     let output = timeout(DEADLINE, child.wait_with_output()).await.expect("it ends").unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.stdout.is_empty(), "it did nothing");
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_postgres_can_be_given_up() {
+    let (said, code) = end_while_it_waits(&["migrate"], "INT").await;
+    assert_eq!(code, Some(1));
     assert!(said.contains("given up: either all of it was done or nothing"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_postgres_as_it_starts_can_be_ended() {
+    for name in ["TERM", "INT"] {
+        let (said, code) = end_while_it_waits(&["--listen", "127.0.0.1:0", "--log", "warn"], name).await;
+        assert_eq!((said.as_str(), code), ("", Some(0)), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub(super) const CALL_MAX: Duration = Duration::from_secs(4);
 /// late.
 pub(super) const SILENCE_MIN: Duration = Duration::from_millis(3500);
 
-/// A new connection. Past it the server is taken for away.
+/// A new connection, and once more for its first statements. Past it the server is taken for away.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// One statement that reads (`statement_timeout`). Past it the server gives it up: the call is answered as unavailable.
@@ -38,6 +38,10 @@ pub(super) const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long one server waits, as it starts, for another one that changes the schema. Past it the start fails.
 pub(super) const MIGRATION_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// How long a change of the schema may take: as long as another server waits for it. Past it the start fails, and the
+/// schema is as it was.
+pub(super) const MIGRATION_MAX: Duration = MIGRATION_WAIT_MAX;
 
 /// Connections unless told otherwise. A page is a matter of less than 1 ms; what they overlap is the server's disk.
 pub(super) const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(12).expect("12 is not zero");

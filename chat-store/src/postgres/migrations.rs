@@ -1,8 +1,12 @@
 //! Versions of the schema, and how a database gets from one to the next.
 
-use tokio_postgres::Client;
+use tokio::time::timeout;
+use tokio_postgres::{Client, Transaction};
 
-use super::{limits::MIGRATION_WAIT_MAX, open::Reason};
+use super::{
+    limits::{CALL_MAX, MIGRATION_MAX, MIGRATION_WAIT_MAX},
+    open::Reason,
+};
 use crate::migrations::{self, Migration};
 
 /// The version of a schema is how many of these it has. What was released is never altered: add one.
@@ -40,6 +44,10 @@ async fn has_schema(client: &Client) -> Result<bool, Reason> {
 
 /// The version of a database's schema, 0 where it has none, held against what this program knows.
 pub(super) async fn version(client: &Client) -> Result<u32, Reason> {
+    timeout(CALL_MAX, version_now(client)).await?
+}
+
+async fn version_now(client: &Client) -> Result<u32, Reason> {
     let found = client.query_one(FOUND, &[]).await?;
     if !found.try_get::<_, bool>(1)? {
         return Ok(0);
@@ -64,10 +72,20 @@ pub(super) async fn run(client: &mut Client) -> Result<(u32, u32), Reason> {
     if version(client).await? == known() {
         return Ok((known(), known()));
     }
+    let tx = timeout(MIGRATION_WAIT_MAX + CALL_MAX, alone(client)).await??;
+    timeout(MIGRATION_MAX, migrate(tx)).await?
+}
+
+/// A transaction beside which nobody else changes the schema.
+async fn alone(client: &mut Client) -> Result<Transaction<'_>, Reason> {
     let tx = client.transaction().await?;
     let wait_ms = MIGRATION_WAIT_MAX.as_millis();
     tx.batch_execute(&format!("SET LOCAL lock_timeout = {wait_ms}")).await?;
     tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCK_SPACE, &MIGRATING]).await?;
+    Ok(tx)
+}
+
+async fn migrate(tx: Transaction<'_>) -> Result<(u32, u32), Reason> {
     let from = version(tx.client()).await?;
     if from == 0 {
         if !has_schema(tx.client()).await? {
@@ -101,7 +119,7 @@ pub(super) fn hold_serving() -> String {
 }
 
 /// Keeps all others from serving, for as long as a transaction lives; whether none was.
-pub(super) async fn keep_from_serving(tx: &tokio_postgres::Transaction<'_>) -> Result<bool, Reason> {
+pub(super) async fn keep_from_serving(tx: &Transaction<'_>) -> Result<bool, Reason> {
     let row = tx.query_one("SELECT pg_try_advisory_xact_lock($1, $2)", &[&LOCK_SPACE, &SERVING]).await?;
     Ok(row.try_get(0)?)
 }

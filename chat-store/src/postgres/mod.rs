@@ -41,7 +41,7 @@ use chat_core::{
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::{
     address::{InvalidAddress, PostgresAddress},
@@ -137,7 +137,12 @@ impl PostgresStore {
                 .create_timeout(Some(CONNECT_MAX))
                 .post_create(Hook::async_fn(move |client: &mut Client, _| {
                     let begin = Arc::clone(&begin);
-                    Box::pin(async move { client.batch_execute(&begin).await.map_err(HookError::Backend) })
+                    Box::pin(async move {
+                        let begun = timeout(CONNECT_MAX, client.batch_execute(&begin)).await;
+                        let begun =
+                            begun.map_err(|_late| HookError::message("nothing was answered in time"))?;
+                        begun.map_err(HookError::Backend)
+                    })
                 }));
             pool.build().expect("a runtime is given for its timeouts")
         };
@@ -151,7 +156,8 @@ impl PostgresStore {
         };
         let store = Self { inner: Arc::new(inner) };
         // From the first moment on it shows that it serves: the pools would make their connections later.
-        let connected = store.inner.writers.get().await;
+        let connected = timeout(CALL_MAX, store.inner.writers.get()).await;
+        let connected = connected.unwrap_or(Err(PoolError::Timeout(TimeoutType::Create)));
         drop(connected.map_err(|error| PostgresError::Unreachable {
             database: address.shown(),
             source: error.into(),

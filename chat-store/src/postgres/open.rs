@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{error::Elapsed, timeout},
+};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -95,7 +98,14 @@ pub(super) enum Reason {
     InUse,
     Newer { found: u32 },
     Altered { version: u32 },
+    Silent(Elapsed),
     Database(tokio_postgres::Error),
+}
+
+impl From<Elapsed> for Reason {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::Silent(elapsed)
+    }
 }
 
 impl From<tokio_postgres::Error> for Reason {
@@ -120,6 +130,7 @@ impl Reason {
             Self::InUse => PostgresError::InUse { database },
             Self::Newer { found } => PostgresError::Newer { database, found, known: migrations::known() },
             Self::Altered { version } => PostgresError::Altered { database, version },
+            Self::Silent(elapsed) => PostgresError::Unreachable { database, source: elapsed.into() },
             Self::Database(error) => PostgresError::Database { database, source: error.into() },
         }
     }
@@ -188,17 +199,19 @@ pub(super) struct Way {
 impl Way {
     /// To a server that is new enough.
     pub(super) async fn to(address: &PostgresAddress, tls: MakeRustlsConnect) -> Result<Self, PostgresError> {
-        let unreachable = |source| PostgresError::Unreachable { database: address.shown(), source };
         let connected = timeout(CONNECT_MAX, config(address).connect(tls)).await;
-        let connected = connected.map_err(|late| unreachable(late.into()))?;
-        let (client, connection) = connected.map_err(|error| unreachable(error.into()))?;
+        let connected = connected.map_err(|late| Reason::from(late).of(address))?;
+        let (client, connection) = connected.map_err(|error| PostgresError::Unreachable {
+            database: address.shown(),
+            source: error.into(),
+        })?;
         let way = Self { client, task: tokio::spawn(connection) };
         let begun = async {
             way.client.batch_execute(&settings(Purpose::Writing)).await?;
             way.check_version().await
         };
         let begun = timeout(CALL_MAX, begun).await;
-        begun.map_err(|late| unreachable(late.into()))?.map_err(|reason| reason.of(address))?;
+        begun.unwrap_or_else(|late| Err(late.into())).map_err(|reason| reason.of(address))?;
         Ok(way)
     }
 

@@ -4,11 +4,13 @@ use chat_core::store::Store;
 use chat_store::{
     PostgresError, PostgresStore, maintenance::postgres as maintenance, testing::postgres_database,
 };
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::{
     child::{Sender, sender},
-    support::{commit, count, fresh, message, open, outsider, room, timeline, until},
+    proxy::Proxy,
+    support::{PATIENCE, commit, count, fresh, message, open, outsider, room, timeline, until},
 };
 
 /// What stands in a database: every relation, and what was migrated.
@@ -114,6 +116,18 @@ async fn who_may_make_no_schema_needs_one_that_is_there() {
     let store = open(&format!("postgres://{user}@{place}")).await;
     commit(&store, message(room, "text")).await;
     self::room(&store, "another").await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_falls_silent_while_it_is_opened_is_given_up() {
+    let (database, _) = fresh().await;
+    // The settings, the version of the schema, and what a connection of a pool begins with.
+    for text in ["SET search_path", "FROM chat.migrations", "pg_advisory_lock_shared"] {
+        let proxy = Proxy::silent_at(database.url(), text).await;
+        let opened = timeout(PATIENCE, PostgresStore::open(proxy.url().parse().unwrap())).await;
+        let error = opened.expect(text).unwrap_err();
+        assert!(matches!(error, PostgresError::Unreachable { .. }), "{text}: {error:?}");
+    }
 }
 
 #[tokio::test]

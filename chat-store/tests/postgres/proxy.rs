@@ -24,6 +24,16 @@ pub(crate) enum Fate {
     Lost,
 }
 
+/// What a proxy does on all its connections.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    Faithful,
+    /// What it is told in the start parameter `options` gets lost.
+    DropsOptions,
+    /// Once it is asked something with this text, nothing is heard any more.
+    SilentAt(&'static str),
+}
+
 /// A proxy in front of a Postgres server.
 pub(crate) struct Proxy {
     url: String,
@@ -33,15 +43,20 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// In front of the server of this URL.
     pub(crate) async fn start(url: &str) -> Self {
-        Self::of(url, false).await
+        Self::of(url, Manner::Faithful).await
     }
 
     /// The same, as a pooler that ignores the start parameter `options`.
     pub(crate) async fn without_options(url: &str) -> Self {
-        Self::of(url, true).await
+        Self::of(url, Manner::DropsOptions).await
     }
 
-    async fn of(url: &str, drops_options: bool) -> Self {
+    /// The same, until it is asked something with this text in it.
+    pub(crate) async fn silent_at(url: &str, text: &'static str) -> Self {
+        Self::of(url, Manner::SilentAt(text)).await
+    }
+
+    async fn of(url: &str, manner: Manner) -> Self {
         let (user, rest) = url.split_once('@').unwrap();
         let (server, database) = rest.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,7 +68,7 @@ impl Proxy {
                 let server = TcpStream::connect(server.as_str()).await.unwrap();
                 let fates = Arc::clone(&of_connections);
                 // A connection that ends is no failure here: the tests see to it from its two sides.
-                tokio::spawn(async move { drop(relay(client, server, &fates, drops_options).await) });
+                tokio::spawn(async move { drop(relay(client, server, &fates, manner).await) });
             }
         });
         Self { url: format!("{user}@127.0.0.1:{port}/{database}"), fates }
@@ -79,8 +94,17 @@ impl Proxy {
 
 /// Both the wish and its fulfilment have this in them.
 pub(crate) fn is_commit(bytes: &[u8]) -> bool {
-    const COMMIT: &[u8] = b"COMMIT\0";
-    bytes.windows(COMMIT.len()).any(|part| part == COMMIT)
+    contains(bytes, b"COMMIT\0")
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|part| part == text)
+}
+
+/// Hears what is asked until nobody is there any more.
+async fn fall_silent(mut client: TcpStream) -> std::io::Result<()> {
+    while client.read(&mut [0; 1 << 10]).await? > 0 {}
+    Ok(())
 }
 
 /// All that a server says until it says that it committed, or ends.
@@ -102,7 +126,7 @@ async fn relay(
     mut client: TcpStream,
     mut server: TcpStream,
     fates: &Mutex<VecDeque<Fate>>,
-    drops_options: bool,
+    manner: Manner,
 ) -> std::io::Result<()> {
     let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
@@ -113,8 +137,10 @@ async fn relay(
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                if drops_options {
-                    blank_options(bytes);
+                match manner {
+                    Manner::DropsOptions => blank_options(bytes),
+                    Manner::SilentAt(text) if contains(bytes, text.as_bytes()) => return fall_silent(client).await,
+                    Manner::Faithful | Manner::SilentAt(_) => {}
                 }
                 let bytes = &*bytes;
                 let fate = if is_commit(bytes) { fates.lock().unwrap().pop_front() } else { None };
@@ -136,7 +162,7 @@ async fn relay(
 
 async fn meet(
     fate: Fate,
-    mut client: TcpStream,
+    client: TcpStream,
     mut server: TcpStream,
     commit: &[u8],
 ) -> std::io::Result<()> {
@@ -148,7 +174,7 @@ async fn meet(
         }
         Fate::Silent => {
             server.write_all(commit).await?;
-            while client.read(&mut [0; 1 << 10]).await? > 0 {}
+            fall_silent(client).await?;
         }
         Fate::Late { deliver, answered } => {
             drop(client);

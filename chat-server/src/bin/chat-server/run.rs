@@ -73,11 +73,18 @@ pub(crate) fn run(asked: &Asked, files: Files) -> Result<(), StartError> {
 }
 
 async fn serve(settings: &Settings, files: Files) -> Result<(), StartError> {
-    let end = end_signal().map_err(StartError::Signals)?;
+    let mut end = Box::pin(end_signal().map_err(StartError::Signals)?);
     let mut hangups = Some(signal(SignalKind::hangup()).map_err(StartError::Signals)?);
     let metrics = Metrics::install()?;
-    let store = open_store(settings).await?;
-    let engine = engine(store, settings).await.map_err(StartError::Store)?;
+    let opened = async { engine(open_store(settings).await?, settings).await.map_err(StartError::Store) };
+    let engine = tokio::select! {
+        engine = opened => engine?,
+        // A database may have it wait for another server that changes the schema.
+        () = &mut end => {
+            tracing::info!("ended before it was open");
+            return Ok(());
+        }
+    };
     // The larger part of the end is for the connections, the rest for what the engine still has to write.
     let sockets_limit = settings.drain_timeout * 4 / 5;
     let builder = Server::builder(engine.clone()).metrics(metrics).drain_limit(sockets_limit);
