@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use rustls::pki_types::ServerName;
 use tokio_postgres::{
     Config,
-    config::{Host, SslMode, SslNegotiation},
+    config::{Host, SslMode, SslNegotiation, TargetSessionAttrs},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -38,6 +38,8 @@ use super::tls::{self, Authorities, ClientFiles, Tls, TlsError, Verify};
 /// Of the others, `application_name` (`chat` unless given), `channel_binding`, `connect_timeout`, `dbname`, `host`,
 /// `hostaddr`, `keepalives`, `keepalives_idle`, `keepalives_interval`, `keepalives_retries`, `load_balance_hosts`,
 /// `options`, `password`, `port`, `sslnegotiation`, `target_session_attrs`, `tcp_user_timeout` and `user` are known.
+/// Of several hosts the first one that answers and takes writes is used, unless `target_session_attrs=any` leaves out the
+/// latter (`read-only` is refused). All together have 2 s, each the same part of it; `connect_timeout` can make that less.
 ///
 /// ```
 /// use chat_store::PostgresAddress;
@@ -114,6 +116,9 @@ pub enum InvalidAddress {
     /// Who begins with TLS at once cannot do without.
     #[error("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full")]
     DirectNeedsTls,
+    /// Nothing can be kept on a host that is only read.
+    #[error("target_session_attrs=read-only: rooms are written, too, which takes read-write or any")]
+    ReadOnly,
     /// A socket has no TLS, and this mode takes nothing else.
     #[error("a Unix socket beside other hosts needs sslmode=prefer or disable")]
     MixedNeedsPlain,
@@ -169,6 +174,7 @@ impl FromStr for PostgresAddress {
         let mut address = Self { tls: tls_of(&parameters, &mut config)?, config };
         address.leave_sockets_plain()?;
         address.check_names()?;
+        address.settle_target(&parameters)?;
         if address.config.get_application_name().is_none() {
             address.config.application_name(APPLICATION_NAME);
         }
@@ -206,6 +212,17 @@ impl PostgresAddress {
         let hosts = hosts.collect::<Vec<_>>().join(",");
         let database = self.config.get_dbname().map(|name| format!("/{}", escaped(name)));
         format!("postgres://{hosts}{}", database.unwrap_or_default())
+    }
+
+    /// A store writes: of several hosts it needs the one that takes that, and a standby's reads may be of the past.
+    fn settle_target(&mut self, parameters: &Parameters<'_>) -> Result<(), InvalidAddress> {
+        if self.config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+            return Err(InvalidAddress::ReadOnly);
+        }
+        if self.config.get_hosts().len() > 1 && !parameters.contains_key("target_session_attrs") {
+            self.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        Ok(())
     }
 
     /// As libpq does: TLS is for TCP.

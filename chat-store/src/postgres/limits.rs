@@ -14,7 +14,7 @@ pub(super) const CALL_MAX: Duration = Duration::from_secs(4);
 /// late.
 pub(super) const SILENCE_MIN: Duration = Duration::from_millis(3500);
 
-/// A new connection, and once more for its first statements. Past it the server is taken for away.
+/// A new connection, all hosts together, and once more for its first statements. Past it the server is taken for away.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// One statement that reads (`statement_timeout`). Past it the server gives it up: the call is answered as unavailable.

@@ -9,6 +9,7 @@ mod address;
 mod batch;
 mod doubt;
 mod fault;
+mod hosts;
 #[cfg(feature = "sqlite")]
 pub(crate) mod import;
 mod ledger;
@@ -52,6 +53,7 @@ pub use self::{
 use self::{
     doubt::Doubts,
     fault::Failure,
+    hosts::Hosts,
     limits::{CALL_MAX, CONNECT_MAX, SILENCE_MIN},
     link::Link,
     open::{Purpose, Way},
@@ -127,14 +129,15 @@ impl PostgresStore {
         let mut way = Way::to(address, tls.clone()).await?;
         migrations::run(&mut way.client).await.map_err(|reason| reason.of(address))?;
         drop(way);
+        let hosts = Hosts::of(address, tls);
         let pool = |purpose, connections| {
             let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-            let manager = Manager::from_config(open::config(address), tls.clone(), config);
+            let manager = Manager::from_connect(address.config(), hosts.clone(), config);
             let begin: Arc<str> = (open::settings(purpose) + &migrations::hold_serving()).into();
             let pool = Pool::builder(manager)
                 .max_size(connections)
                 .runtime(Runtime::Tokio1)
-                .create_timeout(Some(CONNECT_MAX))
+                .create_timeout(Some(hosts.time_max()))
                 .post_create(Hook::async_fn(move |client: &mut Client, _| {
                     let begin = Arc::clone(&begin);
                     Box::pin(async move {

@@ -6,12 +6,13 @@ use tokio::{
     task::JoinHandle,
     time::{error::Elapsed, timeout},
 };
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     address::PostgresAddress,
-    limits::{CALL_MAX, CONNECT_MAX, IDLE_MAX, LOCK_MAX, STATEMENT_MAX},
+    hosts::Hosts,
+    limits::{CALL_MAX, IDLE_MAX, LOCK_MAX, STATEMENT_MAX},
     migrations::{self, SCHEMA},
     tls::TlsError,
 };
@@ -144,17 +145,6 @@ pub(super) enum Purpose {
     Writing,
 }
 
-/// How each connection is made.
-pub(super) fn config(address: &PostgresAddress) -> Config {
-    let mut config = address.config();
-    if config.get_connect_timeout().is_none() {
-        // Of several hosts, one that is not there must leave time for the next.
-        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
-        config.connect_timeout(CONNECT_MAX / u32::try_from(hosts).unwrap_or(u32::MAX));
-    }
-    config
-}
-
 /// What is ours in each session, whatever the address, the role or the database say: the first statements of each
 /// connection. As start parameters they would get lost on the way through a pooler.
 pub(super) fn settings(purpose: Purpose) -> String {
@@ -193,19 +183,20 @@ pub(super) async fn connector(address: &PostgresAddress) -> Result<MakeRustlsCon
 /// A connection outside the pools.
 pub(super) struct Way {
     pub(super) client: Client,
-    task: JoinHandle<Result<(), tokio_postgres::Error>>,
+    task: JoinHandle<()>,
 }
 
 impl Way {
     /// To a server that is new enough.
     pub(super) async fn to(address: &PostgresAddress, tls: MakeRustlsConnect) -> Result<Self, PostgresError> {
-        let connected = timeout(CONNECT_MAX, config(address).connect(tls)).await;
-        let connected = connected.map_err(|late| Reason::from(late).of(address))?;
-        let (client, connection) = connected.map_err(|error| PostgresError::Unreachable {
+        let hosts = Hosts::of(address, tls);
+        let reached = timeout(hosts.time_max(), hosts.reach()).await;
+        let reached = reached.map_err(|late| Reason::from(late).of(address))?;
+        let (client, task) = reached.map_err(|error| PostgresError::Unreachable {
             database: address.shown(),
             source: error.into(),
         })?;
-        let way = Self { client, task: tokio::spawn(connection) };
+        let way = Self { client, task };
         let begun = async {
             way.client.batch_execute(&settings(Purpose::Writing)).await?;
             way.check_version().await
@@ -232,19 +223,5 @@ impl Way {
 impl Drop for Way {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn several_hosts_share_the_time_of_a_connection_unless_told_otherwise() {
-        let connect_timeout =
-            |address: &str| *config(&address.parse().unwrap()).get_connect_timeout().unwrap();
-        assert_eq!(connect_timeout("postgres://one/chat"), CONNECT_MAX);
-        assert_eq!(connect_timeout("postgres://one,two/chat"), CONNECT_MAX / 2);
-        assert_eq!(connect_timeout("postgres://one,two/chat?connect_timeout=7"), Duration::from_secs(7));
     }
 }

@@ -11,6 +11,7 @@ mod connections;
 mod crash;
 mod doubt;
 mod dropped;
+mod hosts;
 #[path = "../common/kept.rs"]
 mod kept;
 mod opening;

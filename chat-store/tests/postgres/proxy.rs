@@ -160,12 +160,7 @@ async fn relay(
     }
 }
 
-async fn meet(
-    fate: Fate,
-    client: TcpStream,
-    mut server: TcpStream,
-    commit: &[u8],
-) -> std::io::Result<()> {
+async fn meet(fate: Fate, client: TcpStream, mut server: TcpStream, commit: &[u8]) -> std::io::Result<()> {
     match fate {
         Fate::Lost => {}
         Fate::Unanswered => {

@@ -39,6 +39,19 @@ fn the_program_is_called_chat_unless_the_address_says_otherwise() {
 }
 
 #[test]
+fn of_several_hosts_the_one_that_takes_writes_is_meant() {
+    let target = |url| parse(url).unwrap().config().get_target_session_attrs();
+    assert_eq!(target("postgres://one/chat"), TargetSessionAttrs::Any);
+    assert_eq!(target("postgres://one,two/chat"), TargetSessionAttrs::ReadWrite);
+    assert_eq!(target("postgres:///chat?host=/run/one,two"), TargetSessionAttrs::ReadWrite);
+    assert_eq!(target("postgres://one,two/chat?target_session_attrs=any"), TargetSessionAttrs::Any);
+    for hosts in ["one", "one,two"] {
+        let url = format!("postgres://{hosts}/chat?target_session_attrs=read-only");
+        assert_eq!(fault(&url), InvalidAddress::ReadOnly);
+    }
+}
+
+#[test]
 fn each_mode_asks_for_what_libpq_asks_for() {
     let file = || Authorities::File("/etc/my ca.pem".into());
     let only = |verify| Some(Tls { verify, client: None });
