@@ -46,8 +46,12 @@ pub(super) const MIGRATION_MAX: Duration = MIGRATION_WAIT_MAX;
 /// Connections unless told otherwise. A page is a matter of less than 1 ms; what they overlap is the server's disk.
 pub(super) const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(12).expect("12 is not zero");
 
-/// Fewest connections: one to write and one to read, so that neither waits for the other.
-pub(super) const CONNECTIONS_MIN: usize = 2;
+/// Fewest connections: [`WRITERS_MIN`] to write and one to read, so that neither waits for the other.
+pub(super) const CONNECTIONS_MIN: usize = WRITERS_MIN + 1;
+
+/// Fewest connections that write: what makes, deletes or trims rooms has all of them but one at most, so that batches
+/// never wait for the lock that it waits for.
+pub(super) const WRITERS_MIN: usize = 2;
 
 /// Most connections that write: the batches come one after the other, beside them rooms are made, deleted and trimmed.
 pub(super) const WRITERS_MAX: usize = 4;

@@ -42,7 +42,10 @@ use chat_core::{
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 pub use self::{
     address::{InvalidAddress, PostgresAddress},
@@ -96,6 +99,8 @@ pub struct PostgresStore {
 struct Inner {
     shown: String,
     writers: Pool,
+    /// For whatever has a connection that writes and is no batch: one less than there are of those.
+    others: Semaphore,
     readers: Pool,
     link: Link,
     doubts: Doubts,
@@ -152,6 +157,7 @@ impl PostgresStore {
         let inner = Inner {
             shown: address.shown(),
             writers: pool(Purpose::Writing, options.writers()),
+            others: Semaphore::new(options.writers() - 1),
             readers: pool(Purpose::Reading, options.readers()),
             link: Link::default(),
             doubts: Doubts::default(),
@@ -169,12 +175,20 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Runs `work` on a connection that writes.
+    /// Runs `work` on a connection that writes: what batches are made of, and nothing that waits for any other lock.
     fn write<'a, T: Send + 'a>(
         &'a self,
         work: impl for<'c> FnOnce(&'c Client, &'c Doubts) -> BoxFuture<'c, Result<T, Failure>> + Send + 'a,
     ) -> BoxFuture<'a, Result<T, StoreError>> {
         Box::pin(async { Ok(self.inner.call(&self.inner.writers, work).await?) })
+    }
+
+    /// Runs `work`, which is no batch, on a connection that writes.
+    fn change<'a, T: Send + 'a>(
+        &'a self,
+        work: impl for<'c> FnOnce(&'c Client, &'c Doubts) -> BoxFuture<'c, Result<T, Failure>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        Box::pin(async { Ok(self.inner.change(work).await?) })
     }
 
     /// Runs `work` on a connection that reads.
@@ -193,9 +207,30 @@ impl Inner {
         pool: &Pool,
         work: impl for<'c> FnOnce(&'c Client, &'c Doubts) -> BoxFuture<'c, Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        self.bounded(async |deadline| self.attempt(pool, deadline, work).await).await
+    }
+
+    /// The same on a connection that writes, and never on the last one of them: it is left to the batches, whatever lock
+    /// `work` waits for.
+    async fn change<T>(
+        self: &Arc<Self>,
+        work: impl for<'c> FnOnce(&'c Client, &'c Doubts) -> BoxFuture<'c, Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.bounded(async |deadline| {
+            let turn = timeout_at(deadline, self.others.acquire()).await;
+            let _turn = turn.map_err(|_late| Failure::Late)?.expect("it is never closed");
+            self.attempt(&self.writers, deadline, work).await
+        })
+        .await
+    }
+
+    /// Does something that has [`CALL_MAX`], and finds out with it whether the server is there.
+    async fn bounded<T>(
+        self: &Arc<Self>,
+        work: impl AsyncFnOnce(Instant) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         self.link.check()?;
-        let deadline = Instant::now() + CALL_MAX;
-        let done = self.attempt(pool, deadline, work).await;
+        let done = work(Instant::now() + CALL_MAX).await;
         if let Err(failure) = &done
             && failure.is_absence()
         {
@@ -251,7 +286,7 @@ impl Store for PostgresStore {
     }
 
     fn create_room(&self, room: NewRoom, rooms_max: u64) -> BoxFuture<'_, Result<Created, StoreError>> {
-        self.write(move |client, _| Box::pin(async move { rooms::create(client, &room, rooms_max).await }))
+        self.change(move |client, _| Box::pin(async move { rooms::create(client, &room, rooms_max).await }))
     }
 
     fn delete_room(
@@ -260,7 +295,7 @@ impl Store for PostgresStore {
         actor: Actor,
     ) -> BoxFuture<'_, Result<Result<(), Refused>, StoreError>> {
         Box::pin(async move {
-            let delete = self.write(move |client, doubts| {
+            let delete = self.change(move |client, doubts| {
                 Box::pin(async move { rooms::delete(client, room, &actor, doubts).await })
             });
             let deleted = delete.await?;
@@ -275,7 +310,7 @@ impl Store for PostgresStore {
     fn trim(&self, room: RoomNo, first: Seq) -> BoxFuture<'_, Result<Option<Seq>, StoreError>> {
         Box::pin(async move {
             loop {
-                match self.write(move |client, _| Box::pin(rooms::trim(client, room, first))).await? {
+                match self.change(move |client, _| Box::pin(rooms::trim(client, room, first))).await? {
                     Trimmed::NoRoom => return Ok(None),
                     Trimmed::Done(oldest) => return Ok(Some(oldest)),
                     Trimmed::To(_) => {}
@@ -285,7 +320,7 @@ impl Store for PostgresStore {
     }
 
     fn save_read_marks(&self, marks: Vec<ReadMark>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.write(|client, _| Box::pin(async move { rooms::save_read_marks(client, &marks).await }))
+        self.change(|client, _| Box::pin(async move { rooms::save_read_marks(client, &marks).await }))
     }
 
     fn room(&self, id: RoomId, user: UserId) -> BoxFuture<'_, Result<Option<RoomView>, StoreError>> {

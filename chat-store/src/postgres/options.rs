@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use super::{
     PostgresStore,
     address::PostgresAddress,
-    limits::{CONNECTIONS, CONNECTIONS_MIN, WRITERS_MAX},
+    limits::{CONNECTIONS, CONNECTIONS_MIN, WRITERS_MAX, WRITERS_MIN},
     open::PostgresError,
 };
 
@@ -32,7 +32,7 @@ impl PostgresOptions {
         Self { address, connections: CONNECTIONS }
     }
 
-    /// How many connections there are at most: 2 or more. A fourth of them, from 1 to 4, is for what changes something.
+    /// How many connections there are at most: 3 or more. A fourth of them, from 2 to 4, is for what changes something.
     /// All servers together cannot have more than Postgres' `max_connections` (100 unless set).
     pub const fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;
@@ -55,7 +55,7 @@ impl PostgresOptions {
 
     /// How many connections write.
     pub(super) fn writers(&self) -> usize {
-        (self.connections.get() / 4).clamp(1, WRITERS_MAX)
+        (self.connections.get() / 4).clamp(WRITERS_MIN, WRITERS_MAX)
     }
 
     /// How many connections read.

@@ -74,7 +74,7 @@ async fn sweep(store: Weak<Inner>, bell: Arc<Notify>) {
         bell.notified().await;
         loop {
             let Some(store) = store.upgrade() else { return };
-            match store.call(&store.writers, |client, _| Box::pin(step(client))).await {
+            match store.change(|client, _| Box::pin(step(client))).await {
                 Ok(Swept::Some) => {}
                 Ok(Swept::All) => break,
                 Err(error) => {

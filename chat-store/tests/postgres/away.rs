@@ -26,7 +26,7 @@ use crate::support::{
 /// a limit nothing would be answered at all, and without what makes the store refuse at once some calls would take two.
 const ANSWER_MAX: Duration = Duration::from_secs(7);
 
-fn new_room() -> NewRoom {
+pub(crate) fn new_room() -> NewRoom {
     NewRoom {
         id: "new".parse().unwrap(),
         epoch: Epoch::from_random(7),

@@ -1,4 +1,6 @@
-//! Connections that end, that nobody gets, and that take no writes.
+//! Connections that end, that nobody gets, that others wait on, and that take no writes.
+
+use std::pin::pin;
 
 use chat_core::{
     ids::{RoomNo, Seq},
@@ -6,14 +8,18 @@ use chat_core::{
     store::{Store, StoreError},
 };
 use chat_store::{
-    PostgresStore,
+    PostgresOptions, PostgresStore,
     testing::{PostgresDatabase, postgres_database},
 };
 use futures_util::future::join_all;
 use tokio_postgres::Client;
 
-use crate::support::{
-    commit, count, fresh, is_unavailable, message, open, outsider, page, room, timeline, until,
+use crate::{
+    away::new_room,
+    support::{
+        commit, count, fresh, is_unavailable, message, open, outsider, page, room, timeline, until,
+        until_counted,
+    },
 };
 
 /// Uses as many connections as there may be.
@@ -79,6 +85,36 @@ async fn who_gets_too_few_connections_works_with_those() {
     for _ in 0..10 {
         commit(&store, message(room, "text")).await;
         page(&store, room, HistoryFrom::Newest).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_waits_for_no_room_that_is_made_on_however_few_connections() {
+    let waiting = "SELECT least(count(*), 1) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for connections in [1, 7, 12] {
+        let database = postgres_database();
+        let options = PostgresOptions::new(database.url().parse().unwrap());
+        let store = options.connections(connections.try_into().unwrap()).open().await.unwrap();
+        let room = room(&store, "r").await;
+        let (holder, onlooker) = (outsider(database.url()).await, outsider(database.url()).await);
+        holder.batch_execute("BEGIN; SELECT FROM totals FOR UPDATE").await.unwrap();
+
+        let mut made = pin!(join_all((0..16).map(|_| store.create_room(new_room(), 1000))));
+        let meanwhile = async {
+            until_counted(&onlooker, waiting, 1).await;
+            assert_eq!(commit(&store, message(room, "text")).await, Seq(2));
+            assert_eq!(store.ends(vec![room]).await.unwrap(), [Some(Seq(2))]);
+            store.ping().await.unwrap();
+        };
+        tokio::select! {
+            biased;
+            made = &mut made => panic!("nothing else came through: {made:?}"),
+            () = meanwhile => {}
+        }
+        // Nobody takes Postgres for away because of those that get nothing.
+        assert!(made.await.iter().all(is_unavailable));
+        store.ping().await.unwrap();
     }
 }
 

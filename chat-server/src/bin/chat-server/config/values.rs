@@ -54,8 +54,8 @@ pub(super) fn count(text: &str) -> Result<NonZeroUsize, BadValue> {
     text.parse().or(Err(BadValue::NoCount))
 }
 
-/// One to write and one to read, so that neither waits for the other.
-const POSTGRES_CONNECTIONS_MIN: usize = 2;
+/// One for batches, one for other changes and one to read, so that none waits for the others.
+const POSTGRES_CONNECTIONS_MIN: usize = 3;
 
 /// Each is a process of Postgres' own. It is slow long before it has so many, and they have room from the start.
 const POSTGRES_CONNECTIONS_MAX: usize = 1000;

@@ -14,7 +14,7 @@ fn a_bad_value_is_told_with_its_setting_and_its_source() {
         ("database", "postgres://ann:hunt@hunter2@h/d"),
         ("database", "postgres://h/d?password=hunter2&hunter2=1"),
         ("database", "postgres://h/d?password=hunter2&sslmode=hunter2"),
-        ("postgres-connections", "1"),
+        ("postgres-connections", "2"),
         ("postgres-connections", "1001"),
         ("postgres-connections", "off"),
         ("sqlite-synchronous", "off"),
