@@ -10,7 +10,10 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{self, Authorities, ClientFiles, Tls, TlsError, Verify};
+use super::{
+    limits::KEEPALIVE_IDLE,
+    tls::{self, Authorities, ClientFiles, Tls, TlsError, Verify},
+};
 
 /// Where a database is, and as whom it is entered: libpq's URL,
 /// `postgres://[USER[:PASSWORD]@]HOST[:PORT][,…][/DATABASE][?PARAMETER=VALUE&…]`.
@@ -40,6 +43,7 @@ use super::tls::{self, Authorities, ClientFiles, Tls, TlsError, Verify};
 /// `options`, `password`, `port`, `sslnegotiation`, `target_session_attrs`, `tcp_user_timeout` and `user` are known.
 /// Of several hosts the first one that answers and takes writes is used, unless `target_session_attrs=any` leaves out the
 /// latter (`read-only` is refused). All together have 2 s, each the same part of it; `connect_timeout` can make that less.
+/// `keepalives_idle` is 60 (seconds) unless given.
 ///
 /// ```
 /// use chat_store::PostgresAddress;
@@ -175,6 +179,9 @@ impl FromStr for PostgresAddress {
         address.leave_sockets_plain()?;
         address.check_names()?;
         address.settle_target(&parameters)?;
+        if !parameters.contains_key("keepalives_idle") {
+            address.config.keepalives_idle(KEEPALIVE_IDLE);
+        }
         if address.config.get_application_name().is_none() {
             address.config.application_name(APPLICATION_NAME);
         }

@@ -30,6 +30,11 @@ pub(super) const LOCK_MAX: Duration = Duration::from_millis(1500);
 /// then ends it, so that a program that was stopped, or cut off, does not keep its rooms locked.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(5);
 
+/// How long a connection says nothing until the system asks whether the other side is there (`keepalives_idle`), unless
+/// the address says otherwise. It is less than what firewalls take for the end of a connection: whoever came after that
+/// would ask in vain.
+pub(super) const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
+
 /// Between two attempts to find a server that is away.
 pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(250);
 

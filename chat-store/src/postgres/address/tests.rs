@@ -39,6 +39,15 @@ fn the_program_is_called_chat_unless_the_address_says_otherwise() {
 }
 
 #[test]
+fn whether_the_other_side_is_there_is_asked_each_minute_unless_the_address_says_otherwise() {
+    let idle = |parameters| {
+        parse(&format!("postgres://db/chat?{parameters}")).unwrap().config().get_keepalives_idle()
+    };
+    assert_eq!(idle(""), Duration::from_mins(1));
+    assert_eq!(idle("keepalives_idle=7200"), Duration::from_hours(2));
+}
+
+#[test]
 fn of_several_hosts_the_one_that_takes_writes_is_meant() {
     let target = |url| parse(url).unwrap().config().get_target_session_attrs();
     assert_eq!(target("postgres://one/chat"), TargetSessionAttrs::Any);
