@@ -167,10 +167,7 @@ impl PostgresStore {
         // From the first moment on it shows that it serves: the pools would make their connections later.
         let connected = timeout(CALL_MAX, store.inner.writers.get()).await;
         let connected = connected.unwrap_or(Err(PoolError::Timeout(TimeoutType::Create)));
-        drop(connected.map_err(|error| PostgresError::Unreachable {
-            database: address.shown(),
-            source: error.into(),
-        })?);
+        drop(connected.map_err(|error| open::unreached(error, address))?);
         store.inner.sweeper.start(Arc::downgrade(&store.inner));
         Ok(store)
     }

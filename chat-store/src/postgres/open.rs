@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::{HookError, PoolError};
 use tokio::{
     task::JoinHandle,
     time::{error::Elapsed, timeout},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
@@ -56,8 +57,8 @@ pub enum PostgresError {
         /// The database.
         database: String,
     },
-    /// A server has it open.
-    #[error("{database} is in use by a server")]
+    /// A server has it open, or a command that wants no server beside it (a copy, or new epochs).
+    #[error("{database} is in use by a server, or by a command that none may run beside")]
     InUse {
         /// The database.
         database: String,
@@ -134,6 +135,19 @@ impl Reason {
             Self::Silent(elapsed) => PostgresError::Unreachable { database, source: elapsed.into() },
             Self::Database(error) => PostgresError::Database { database, source: error.into() },
         }
+    }
+}
+
+/// Why a pool has no connection, as a store is opened.
+pub(super) fn unreached(error: PoolError, address: &PostgresAddress) -> PostgresError {
+    match &error {
+        // Whoever keeps others from serving.
+        PoolError::PostCreateHook(HookError::Backend(refused))
+            if refused.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
+        {
+            Reason::InUse.of(address)
+        }
+        _ => PostgresError::Unreachable { database: address.shown(), source: error.into() },
     }
 }
 

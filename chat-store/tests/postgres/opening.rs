@@ -131,6 +131,19 @@ async fn a_postgres_that_falls_silent_while_it_is_opened_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_comes_while_no_server_may_run_is_told_so() {
+    let (database, store) = fresh().await;
+    drop(store);
+    let outsider = outsider(database.url()).await;
+    // As a copy has it, or who renews the epochs; and the store that was dropped has left then.
+    outsider.batch_execute("SELECT pg_advisory_lock(x'63686174'::int, 2)").await.unwrap();
+    let error = refusal(database.url()).await;
+    assert!(matches!(error, PostgresError::InUse { .. }), "{error:?}");
+    outsider.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    open(database.url()).await.ping().await.unwrap();
+}
+
+#[tokio::test]
 async fn epochs_are_renewed_once_no_store_is_open() {
     let database = postgres_database();
     let address = database.url().parse().unwrap();
