@@ -99,7 +99,7 @@ pub(crate) struct PostgresFloor {
 /// The settings of the store that concern a commit.
 const SETTINGS: &str =
     "SET search_path = chat; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan;
-    SET enable_seqscan = off; SET jit = off";
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off";
 
 impl PostgresFloor {
     pub(crate) async fn connect(url: &str, room: RoomNo) -> Self {

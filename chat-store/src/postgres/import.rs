@@ -231,7 +231,7 @@ async fn take(tx: &Transaction<'_>) -> Result<(), Failed> {
     let settings = "
         SELECT set_config(name, CASE vartype WHEN 'bool' THEN 'on' ELSE '0' END, true) FROM pg_settings
         WHERE name IN (
-            'statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'enable_seqscan',
+            'statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'enable_seqscan', 'enable_bitmapscan',
             'enable_hashjoin', 'enable_mergejoin'
         )";
     tx.execute(settings, &[]).await?;

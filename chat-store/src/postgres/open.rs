@@ -174,10 +174,12 @@ pub(super) fn settings(purpose: Purpose) -> String {
         ("search_path", SCHEMA.to_owned()),
         ("synchronous_commit", "on".to_owned()),
         ("default_transaction_isolation", "read committed".to_owned()),
-        // Everything here goes along an index. Statistics that are behind must not make a plan read a whole table, nor
-        // the length of an array make it plan again: for a batch of one that takes longer than the batch.
+        // Everything here goes along an index, and in its order. Statistics that are behind, or not there, must not make
+        // a plan read a whole table or a whole room, nor the length of an array make it plan again: for a batch of one
+        // that takes longer than the batch.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
         ("enable_seqscan", "off".to_owned()),
+        ("enable_bitmapscan", "off".to_owned()),
         ("enable_hashjoin", "off".to_owned()),
         ("enable_mergejoin", "off".to_owned()),
         ("jit", "off".to_owned()),

@@ -15,6 +15,7 @@ mod hosts;
 #[path = "../common/kept.rs"]
 mod kept;
 mod opening;
+mod plans;
 mod poison;
 mod proxy;
 mod races;
