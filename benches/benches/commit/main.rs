@@ -36,8 +36,8 @@ use crate::{
 
 const BATCHES: [usize; 4] = [1, 10, 100, 1000];
 
-/// Turns of a store and its floor for a ratio: the rarer the longer they take.
-const TURNS: [usize; 4] = [400, 400, 200, 60];
+/// Turns of a store and its floor for a ratio: enough for SQLite's log to come round, which grows first, and that costs more.
+const TURNS: [usize; 4] = [400, 400, 800, 100];
 
 /// A store with a room in it, beside a floor with a database of its own.
 struct Pair {
