@@ -8,7 +8,7 @@ use chat_core::{
 /// What is done about a key before the rules are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyCheck {
-    /// It is taken for a new one: the unique index has the last word. If that says no, the item is judged again with
+    /// It is taken for a new one: the unique index has the last word. If that says no, the batch is judged again with
     /// [`KeyCheck::LookUp`]. Hardly ever is a key taken, and a look-up costs a third of writing the message.
     Trust,
     /// It is looked up.

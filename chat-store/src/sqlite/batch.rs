@@ -14,7 +14,7 @@ use chat_core::{
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
 
 use super::{
-    events::{Insert, Inserted, is_taken_key},
+    events::{Insert, is_taken_key},
     fault::{Failure, transaction},
     people, plain,
     rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user},
@@ -36,17 +36,9 @@ pub(super) fn append(conn: &mut Connection, items: &[Append]) -> Result<Outcomes
 fn append_singly(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
     let mut batch = Batch::new(tx, KeyCheck::LookUp)?;
     let outcomes = items.iter().map(|item| {
-        batch.key_check = KeyCheck::of(item);
-        let mut verdict = judge(&mut batch, item)?;
-        if let Verdict::Accept(event) = &verdict
-            && batch.write(item.room, event)? == Written::KeyTaken
-        {
-            batch.key_check = KeyCheck::LookUp;
-            verdict = judge(&mut batch, item)?;
-            if let Verdict::Accept(_) = verdict {
-                // The index has a key that the table has not.
-                return Err(rusqlite::Error::QueryReturnedNoRows);
-            }
+        let verdict = judge(&mut batch, item)?;
+        if let Verdict::Accept(event) = &verdict {
+            batch.write(item.room, event)?;
         }
         Ok(verdict.into_outcome(item.room))
     });
@@ -64,15 +56,6 @@ pub(super) struct Batch<'t> {
     key_check: KeyCheck,
     rooms: BTreeMap<RoomNo, Option<Room>>,
     people: BTreeMap<(RoomNo, UserId), Option<Person>>,
-}
-
-/// What became of an accepted event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub(super) enum Written {
-    Event,
-    /// There is a message with its key.
-    KeyTaken,
 }
 
 struct Room {
@@ -106,12 +89,9 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Writes an accepted event, and what follows from it; or nothing, where its key is taken.
-    pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<Written> {
-        let body = match self.insert.write(no, event)? {
-            Inserted::Event { body } => body,
-            Inserted::KeyTaken => return Ok(Written::KeyTaken),
-        };
+    /// Writes an accepted event, and what follows from it.
+    pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<()> {
+        let body = self.insert.write(no, event)?;
         match &event.body {
             EventBody::Edited { target, .. } => self.edit(no, *target, body, event)?,
             EventBody::Deleted { target } => self.delete(no, *target)?,
@@ -134,8 +114,7 @@ impl<'t> Batch<'t> {
             EventBody::Room(patch) => self.patch(no, patch, event.seq)?,
             _ => {}
         }
-        self.move_end(no, event.seq)?;
-        Ok(Written::Event)
+        self.move_end(no, event.seq)
     }
 
     /// The room has an event more.

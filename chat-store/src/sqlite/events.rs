@@ -14,16 +14,6 @@ use crate::parts::{Parts, member_change, removes};
 pub(super) struct Insert<'c> {
     event: CachedStatement<'c>,
     body: CachedStatement<'c>,
-    no_body: CachedStatement<'c>,
-}
-
-/// What an [`Insert`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inserted {
-    /// It wrote an event and, where that has a text, a row of `bodies`: this one.
-    Event { body: Option<i64> },
-    /// Nothing: there is a message with its key.
-    KeyTaken,
 }
 
 /// Reads what [`read`] reads; what follows is a `WHERE` over `events`.
@@ -49,18 +39,17 @@ impl<'c> Insert<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
             )?,
             body: conn.prepare_cached("INSERT INTO bodies (text, meta) VALUES (?1, ?2)")?,
-            no_body: conn.prepare_cached("DELETE FROM bodies WHERE id = ?1")?,
         })
     }
 
-    /// Writes an event's rows.
-    pub(super) fn write(&mut self, room: RoomNo, event: &Event) -> rusqlite::Result<Inserted> {
+    /// Writes an event's rows. The answer is the number of its text, if it has one.
+    pub(super) fn write(&mut self, room: RoomNo, event: &Event) -> rusqlite::Result<Option<i64>> {
         let parts = Parts::of(&event.body);
         let body = match parts.text {
             Some(text) => Some(self.body.insert((text, parts.meta))?),
             None => None,
         };
-        let inserted = self.event.execute(params![
+        self.event.execute(params![
             sql(room.0),
             sql(event.seq.0),
             event.at.0,
@@ -72,17 +61,8 @@ impl<'c> Insert<'c> {
             parts.subject,
             parts.change,
             parts.role.map(Role::as_str),
-        ]);
-        match inserted {
-            Ok(_) => Ok(Inserted::Event { body }),
-            Err(error) if is_taken_key(&error) => {
-                if let Some(body) = body {
-                    self.no_body.execute([body])?;
-                }
-                Ok(Inserted::KeyTaken)
-            }
-            Err(error) => Err(error),
-        }
+        ])?;
+        Ok(body)
     }
 }
 

@@ -42,8 +42,7 @@ pub(super) fn create(tx: &Transaction<'_>, new: &NewRoom, rooms_max: u64) -> rus
     for (seq, (user, role)) in (1..).map(Seq).zip(&new.members) {
         let body = EventBody::Member { user: user.clone(), change: MemberChange::Added(*role) };
         let event = Event { room: new.id.clone(), seq, at: new.at, from: new.creator.clone(), body };
-        // It has no key.
-        let _ = batch.write(no, &event)?;
+        batch.write(no, &event)?;
     }
     batch.finish()?;
     by_id(tx, &new.id)?.map(Created::New).ok_or(rusqlite::Error::QueryReturnedNoRows)
