@@ -26,25 +26,25 @@ const EVENTS: &str = "
 
 /// The same for messages that have no more than a text and a key, with the ends of their rooms: nearly all that is ever
 /// written, in one statement.
-macro_rules! insert_plain_messages {
-    ($and_the_ends:literal) => {
-        concat!(
-            "WITH written AS (
-                INSERT INTO events (room, seq, at, kind, author, key, text)
-                SELECT a.room, a.seq, a.at, 1, a.author, a.key, a.text
-                FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bytea[])
-                    AS a (room, seq, at, author, key, text)
-            ) ",
-            $and_the_ends
-        )
-    };
-}
-const PLAIN_MESSAGES: &str = insert_plain_messages!(
-    "UPDATE rooms r SET last_seq = a.last_seq
-    FROM unnest($7::bigint[], $8::bigint[]) AS a (no, last_seq) WHERE r.no = a.no"
-);
-const PLAIN_MESSAGES_OF_ONE_ROOM: &str =
-    insert_plain_messages!("UPDATE rooms SET last_seq = $8 WHERE no = $7");
+const PLAIN_MESSAGES: &str = "
+    WITH written AS (
+        INSERT INTO events (room, seq, at, kind, author, key, text)
+        SELECT a.room, a.seq, a.at, 1, a.author, a.key, a.text
+        FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[])
+            AS a (at, author, key, text, room, seq)
+    )
+    UPDATE rooms r SET last_seq = a.last_seq
+    FROM unnest($7::bigint[], $8::bigint[]) AS a (no, last_seq) WHERE r.no = a.no";
+
+/// The same where all are of one room, and so are numbered on from its end.
+const PLAIN_MESSAGES_OF_ONE_ROOM: &str = "
+    WITH written AS (
+        INSERT INTO events (room, seq, at, kind, author, key, text)
+        SELECT $5, $6 + a.number, a.at, 1, a.author, a.key, a.text
+        FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[])
+            WITH ORDINALITY AS a (at, author, key, text, number)
+    )
+    UPDATE rooms SET last_seq = $7 WHERE no = $5";
 
 const EDITS: &str = "
     UPDATE events e SET text = a.text, edited_seq = a.edited_seq, edited_at = a.edited_at
@@ -131,20 +131,25 @@ impl Ledger {
         }
         let rows = &rows;
         let mut values = vec![
-            column(rows.iter().map(|(no, ..)| *no)),
-            column(rows.iter().map(|(_, event, ..)| sql(event.seq.0))),
             column(rows.iter().map(|(_, event, ..)| event.at.0)),
             column(rows.iter().map(|(_, event, ..)| event.from.as_str())),
             column(rows.iter().map(|(.., key, _)| key.map(str::as_bytes))),
             column(rows.iter().map(|(.., text)| text.map(str::as_bytes))),
         ];
-        let sql = match last.first_key_value() {
-            Some((no, seq)) if last.len() == 1 => {
-                values.extend([Box::new(*no) as Value<'_>, Box::new(*seq)]);
+        let sql = match (rows.first(), last.first_key_value()) {
+            (Some((no, first, ..)), Some((_, last_seq))) if last.len() == 1 => {
+                values.extend([
+                    Box::new(*no) as Value<'_>,
+                    Box::new(sql(first.seq.prev().0)),
+                    Box::new(*last_seq),
+                ]);
                 PLAIN_MESSAGES_OF_ONE_ROOM
             }
             _ => {
-                values.extend([column(last.keys().copied()), column(last.values().copied())]);
+                values.push(column(rows.iter().map(|(no, ..)| *no)));
+                values.push(column(rows.iter().map(|(_, event, ..)| sql(event.seq.0))));
+                values.push(column(last.keys().copied()));
+                values.push(column(last.values().copied()));
                 PLAIN_MESSAGES
             }
         };
