@@ -16,9 +16,9 @@ pub(crate) fn ann() -> Actor {
     Actor { user: user("ann"), authority: Authority::User(Role::Member) }
 }
 
-/// The public room of this id, made where there is none; ann manages it.
-pub(crate) async fn room(store: &impl Store, id: &str) -> RoomNo {
-    let room = NewRoom {
+/// A public room of this id, which ann manages.
+pub(crate) fn new_room(id: &str) -> NewRoom {
+    NewRoom {
         id: RoomId::new(id).unwrap(),
         epoch: Epoch::from_random(7),
         kind: RoomKind::Group,
@@ -28,8 +28,12 @@ pub(crate) async fn room(store: &impl Store, id: &str) -> RoomNo {
         creator: user("ann"),
         members: vec![(user("ann"), Role::Manager)],
         at: Timestamp(1),
-    };
-    match store.create_room(room, 1000).await.unwrap() {
+    }
+}
+
+/// The same, made where there is none.
+pub(crate) async fn room(store: &impl Store, id: &str) -> RoomNo {
+    match store.create_room(new_room(id), 1000).await.unwrap() {
         Created::New(room) | Created::Exists(room) => room.no,
         Created::Full => panic!("the store is full"),
     }

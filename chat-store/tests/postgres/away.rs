@@ -6,10 +6,9 @@ use std::{
 };
 
 use chat_core::{
-    ids::{Epoch, RoomNo, Seq, Timestamp},
+    ids::{RoomNo, Seq},
     protocol::HistoryFrom,
-    rights::Visibility,
-    store::{BoxFuture, NewRoom, PageQuery, ReadMark, RoomKind, Store, StoreError},
+    store::{BoxFuture, PageQuery, ReadMark, Store, StoreError},
 };
 use chat_store::{
     PostgresError, PostgresStore,
@@ -19,28 +18,14 @@ use futures_util::{FutureExt, future::join_all};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::support::{
-    ann, commit, host, is_unavailable, message, open, outsider, page, room, timeline, until, user,
+    ann, commit, host, is_unavailable, message, new_room, open, outsider, page, room, timeline, until, user,
 };
 
 /// Users are promised 5 s, and the store's own limit is 4 s. The rest is for a machine that has other work to do: without
 /// a limit nothing would be answered at all, and without what makes the store refuse at once some calls would take two.
 const ANSWER_MAX: Duration = Duration::from_secs(7);
 
-pub(crate) fn new_room() -> NewRoom {
-    NewRoom {
-        id: "new".parse().unwrap(),
-        epoch: Epoch::from_random(7),
-        kind: RoomKind::Group,
-        visibility: Visibility::Public,
-        name: "".into(),
-        topic: "".into(),
-        creator: user("ann"),
-        members: Vec::new(),
-        at: Timestamp(1),
-    }
-}
-
-fn query(room: RoomNo) -> PageQuery {
+pub(crate) fn query(room: RoomNo) -> PageQuery {
     let from = HistoryFrom::Newest;
     PageQuery { room, reader: Some(ann()), from, limit: 10, bytes: 1 << 20, kinds: Vec::new() }
 }
@@ -51,7 +36,7 @@ type Call = fn(&PostgresStore, RoomNo) -> BoxFuture<'_, Result<(), StoreError>>;
 /// Every method of [`Store`].
 const CALLS: [(&str, Call); 11] = [
     ("append", |store, room| store.append(vec![message(room, "text")]).map(|done| done.map(drop)).boxed()),
-    ("create_room", |store, _| store.create_room(new_room(), 1000).map(|done| done.map(drop)).boxed()),
+    ("create_room", |store, _| store.create_room(new_room("new"), 1000).map(|done| done.map(drop)).boxed()),
     ("delete_room", |store, room| store.delete_room(room, host()).map(|done| done.map(drop)).boxed()),
     ("trim", |store, room| store.trim(room, Seq(2)).map(|done| done.map(drop)).boxed()),
     ("save_read_marks", |store, room| {

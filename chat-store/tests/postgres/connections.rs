@@ -14,12 +14,9 @@ use chat_store::{
 use futures_util::future::join_all;
 use tokio_postgres::Client;
 
-use crate::{
-    away::new_room,
-    support::{
-        commit, count, fresh, is_unavailable, message, open, outsider, page, room, timeline, until,
-        until_counted,
-    },
+use crate::support::{
+    commit, count, fresh, is_unavailable, message, new_room, open, outsider, page, room, timeline, until,
+    until_counted,
 };
 
 /// Uses as many connections as there may be.
@@ -100,7 +97,7 @@ async fn what_is_sent_waits_for_no_room_that_is_made_on_however_few_connections(
         let (holder, onlooker) = (outsider(database.url()).await, outsider(database.url()).await);
         holder.batch_execute("BEGIN; SELECT FROM totals FOR UPDATE").await.unwrap();
 
-        let mut made = pin!(join_all((0..16).map(|_| store.create_room(new_room(), 1000))));
+        let mut made = pin!(join_all((0..16).map(|_| store.create_room(new_room("new"), 1000))));
         let meanwhile = async {
             until_counted(&onlooker, waiting, 1).await;
             assert_eq!(commit(&store, message(room, "text")).await, Seq(2));

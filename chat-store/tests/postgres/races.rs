@@ -6,27 +6,12 @@ use std::sync::{
 };
 
 use chat_core::{
-    ids::{Epoch, RoomId, Timestamp},
-    rights::{Role, Standing, Visibility},
-    store::{Change, Created, NewRoom, Refused, RoomKind, Store},
+    rights::{Role, Standing},
+    store::{Change, Created, Refused, Store},
 };
 use tokio::task::JoinSet;
 
-use crate::support::{ann, change, commit, count, host, outsider, room, two, until_counted, user};
-
-fn new_room(id: &str) -> NewRoom {
-    NewRoom {
-        id: RoomId::new(id).unwrap(),
-        epoch: Epoch::from_random(7),
-        kind: RoomKind::Group,
-        visibility: Visibility::Public,
-        name: "a room".into(),
-        topic: "".into(),
-        creator: user("ann"),
-        members: vec![(user("ann"), Role::Manager)],
-        at: Timestamp(1),
-    }
-}
+use crate::support::{ann, change, commit, count, host, new_room, outsider, room, two, until_counted, user};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_who_make_a_room_of_one_id_one_makes_it_and_both_have_it() {
