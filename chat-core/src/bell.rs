@@ -61,9 +61,10 @@ impl Attention {
         &self.bell
     }
 
-    /// Takes the lanes whose rooms have something new: each is listed once until it looks.
-    pub(crate) fn take_stirred(&self) -> Vec<LaneNo> {
-        std::mem::take(&mut self.stirred())
+    /// Takes the lanes whose rooms have something new, and keeps the memory for the next: each is listed once until it
+    /// looks.
+    pub(crate) fn take_stirred(&self, lanes: &mut Vec<LaneNo>) {
+        lanes.append(&mut self.stirred());
     }
 
     fn stirred(&self) -> MutexGuard<'_, Vec<LaneNo>> {
@@ -121,13 +122,18 @@ mod tests {
     fn a_lane_is_listed_once_until_it_looks() {
         let attention = Arc::new(Attention::default());
         let stir = Stir::new(attention.clone(), LaneNo(3));
+        let stirred = || {
+            let mut lanes = Vec::new();
+            attention.take_stirred(&mut lanes);
+            lanes
+        };
         stir.stir();
         stir.stir();
-        assert_eq!(attention.take_stirred(), [LaneNo(3)]);
+        assert_eq!(stirred(), [LaneNo(3)]);
         stir.stir();
-        assert!(attention.take_stirred().is_empty(), "it has not looked yet");
+        assert!(stirred().is_empty(), "it has not looked yet");
         stir.settle();
         stir.stir();
-        assert_eq!(attention.take_stirred(), [LaneNo(3)]);
+        assert_eq!(stirred(), [LaneNo(3)]);
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     mail::{Mailbox, Outcome},
     protocol::{CommandError, ErrorCode},
     store::{Append, Outcomes, Refused, StoreError},
+    time::Rate,
 };
 
 /// Who waits for an outcome.
@@ -29,6 +30,8 @@ pub(crate) enum ReplyTo {
 pub(crate) struct Submission {
     /// What to commit.
     pub append: Append,
+    /// When it was received.
+    pub received: Duration,
     /// Whom to tell.
     pub reply_to: ReplyTo,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Submission {
 pub(crate) struct Settled {
     /// Whom to tell.
     pub reply_to: ReplyTo,
+    /// When the append was received.
+    pub received: Duration,
     /// What.
     pub outcome: Outcome,
 }
@@ -260,7 +265,7 @@ impl Committer {
 }
 
 fn settle(item: Submission, outcome: Outcome) -> Settled {
-    Settled { reply_to: item.reply_to, outcome }
+    Settled { reply_to: item.reply_to, received: item.received, outcome }
 }
 
 /// How a refusal reads to its sender.
@@ -279,24 +284,24 @@ pub(crate) fn refused(refused: Refused) -> CommandError {
 ///
 /// With `load = arrivals a second × seconds a commit`, the share of the time that one commit for each arrival would
 /// take, the wait is `COMMIT_PACE_MAX × (load − 0.1) / 0.9`, held between 0 and `COMMIT_PACE_MAX`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
-    /// Arrivals a second, averaged over about [`Pace::WINDOW`].
-    rate: f64,
-    last: Duration,
+    arrivals: Rate,
     /// Seconds a commit, averaged over about eight.
     cost: f64,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self { arrivals: Rate::new(), cost: 0.0 }
+    }
+}
+
 impl Pace {
-    const WINDOW: Duration = Duration::from_millis(100);
     const LOAD_MIN: f64 = 0.1;
 
     fn arrival(&mut self, now: Duration) {
-        let elapsed = now.saturating_sub(self.last).as_secs_f64();
-        let window = Self::WINDOW.as_secs_f64();
-        self.rate = self.rate.mul_add((-elapsed / window).exp(), 1.0 / window);
-        self.last = now;
+        self.arrivals.arrive(now, 1);
     }
 
     fn commit(&mut self, took: Duration) {
@@ -304,7 +309,7 @@ impl Pace {
     }
 
     fn wait(&self) -> Duration {
-        let load = self.rate * self.cost;
+        let load = self.arrivals.per_second() * self.cost;
         COMMIT_PACE_MAX.mul_f64(((load - Self::LOAD_MIN) / (1.0 - Self::LOAD_MIN)).clamp(0.0, 1.0))
     }
 }

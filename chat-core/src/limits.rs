@@ -23,7 +23,9 @@ pub struct Limits {
     /// Rooms that one connection may have joined. Past it: `forbidden`.
     #[serde(skip)]
     pub rooms_per_connection: usize,
-    /// Bytes of encoded events that a room keeps live, per codec. An older position is fed from the store.
+    /// Bytes of encoded events that a room keeps live, per codec; with more than [`TAIL_SHARES`] connections in the room
+    /// so many times its share more, as they all would be fed from the store at once. An older position is fed from the
+    /// store.
     #[serde(skip)]
     pub tail_bytes: usize,
     /// Bytes of events in one page read from the store; a page holds at least one event.
@@ -32,6 +34,39 @@ pub struct Limits {
     /// Bytes gathered for one write to one connection, give or take one run of events that were committed together.
     #[serde(skip)]
     pub flush_bytes: usize,
+    /// How long what is new in a busy room gathers before its readers are woken.
+    #[serde(skip)]
+    pub gathering: Gathering,
+}
+
+/// How long what is new in a room waits for more, so that it goes out in fewer and larger writes. The wait counts from
+/// the receipt of the first, a commit's time included.
+///
+/// Nothing waits where writing each event to each reader at once would take less than a hundredth of a processor: so a
+/// quiet or small room's message leaves as soon as it is committed. From 2.5 hundredths on, the wait is
+/// `first + per_reader × readers`, `max` at most; between them it grows in line. A sender never waits for its ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gathering {
+    /// What the shortest whole wait begins with: with fewer readers there is less to win.
+    pub first: Duration,
+    /// What each reader adds: about what a write to one costs, some times over, so that writing takes a share of the
+    /// time between two waits whatever their number.
+    pub per_reader: Duration,
+    /// The longest wait. Zero: nothing ever waits.
+    pub max: Duration,
+    /// What one write to one reader is taken to cost, by which a room counts as busy.
+    pub write_cost: Duration,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(20),
+            per_reader: Duration::from_micros(35),
+            max: Duration::from_millis(150),
+            write_cost: Duration::from_micros(3),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -47,9 +82,16 @@ impl Default for Limits {
             tail_bytes: 1 << 20,
             page_bytes: 256 << 10,
             flush_bytes: 64 << 10,
+            gathering: Gathering::default(),
         }
     }
 }
+
+/// Connections of a room that [`Limits::tail_bytes`] is for.
+pub const TAIL_SHARES: usize = 256;
+
+/// Bytes up to which what gathered is encoded as one: as much as is written at once.
+pub const BLOCK_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of a user's or a room's name. Past it: `too_large`.
 pub const NAME_BYTES_MAX: usize = 200;

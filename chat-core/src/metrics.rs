@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     delivered: Counter,
     commit_seconds: Histogram,
     batch_size: Histogram,
+    delivery_seconds: Histogram,
     ack_seconds: Histogram,
     send_failures: Vec<Counter>,
     errors: Vec<Counter>,
@@ -43,6 +44,7 @@ impl Metrics {
             delivered: metrics::counter!("chat_messages_delivered_total"),
             commit_seconds: metrics::histogram!("chat_commit_seconds"),
             batch_size: metrics::histogram!("chat_commit_batch_size"),
+            delivery_seconds: metrics::histogram!("chat_delivery_seconds"),
             ack_seconds: metrics::histogram!("chat_ack_seconds"),
             send_failures: by_code("chat_send_failures_total", "reason"),
             errors: by_code("chat_errors_total", "code"),
@@ -68,6 +70,10 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most some thousand items")]
         self.batch_size.record(items as f64);
         self.commit_seconds.record(took);
+    }
+
+    pub(crate) fn delivered_all(&self, took: Duration) {
+        self.delivery_seconds.record(took);
     }
 
     pub(crate) fn acked(&self, took: Duration) {
@@ -114,6 +120,11 @@ fn describe() {
     );
     describe_histogram!("chat_commit_seconds", Unit::Seconds, "Time of one transaction of the store.");
     describe_histogram!("chat_commit_batch_size", "Items of one transaction.");
+    describe_histogram!(
+        "chat_delivery_seconds",
+        Unit::Seconds,
+        "From the receipt of the first of what was told to a room together, until the last of its live readers was handed it."
+    );
     describe_histogram!(
         "chat_ack_seconds",
         Unit::Seconds,

@@ -8,8 +8,9 @@ use std::{
 
 use crate::{
     bell::Stir,
+    gather::{Gather, Rounds},
     ids::{ConnId, Epoch, RoomId, RoomNo, Seq, UserId},
-    limits::{BARRIERS_MAX, Limits, ONLINE_IDS_MAX},
+    limits::{BARRIERS_MAX, Limits, ONLINE_IDS_MAX, TAIL_SHARES},
     presence::{Presence, Spoken},
     protocol::{Event, EventBody, LeftReason, MemberChange},
     rights::{Standing, Visibility},
@@ -90,12 +91,18 @@ pub(crate) struct Entry {
 pub(crate) struct Stale;
 
 /// What a connection finds when it looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Look {
     /// Whether the tail has what comes next.
     pub found: Found,
+    /// What comes next, and perhaps something before and beyond it.
+    pub block: Option<Arc<Block>>,
+    /// The newest live event.
+    pub live: Seq,
     /// Where its right ends, if it does.
     pub end: Option<End>,
+    /// Of the deliveries that were under way to this connection as their last: when they were received.
+    pub delivered: Vec<Duration>,
     /// From where to listen next.
     pub heard: u64,
 }
@@ -115,6 +122,9 @@ pub(crate) struct Reader {
     pub heard: u64,
 }
 
+/// What a connection finds that is not in the room.
+const CLOSED: Option<End> = Some(End { seq: Seq::ZERO, reason: LeftReason::Closed });
+
 /// The state of a room.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -128,6 +138,9 @@ pub(crate) struct Room {
     deletion: Seq,
     filling: bool,
     people: BTreeMap<ConnId, Person>,
+    gather: Gather,
+    rounds: Rounds,
+    tail_bytes: usize,
     presence: Presence,
     barriers: Barriers,
     closed: bool,
@@ -145,6 +158,12 @@ struct Person {
     /// Whether what changed them is not known: they must be read again.
     unsure: bool,
     end: Option<End>,
+    /// Whether it reads from the tail, and so counts among those whom a delivery has to reach.
+    live: bool,
+    /// It has found everything up to here.
+    passed: Seq,
+    /// It has listened up to here.
+    heard: u64,
     stir: Arc<Stir>,
 }
 
@@ -194,6 +213,9 @@ impl Room {
             deletion: Seq::ZERO,
             filling: false,
             people: BTreeMap::new(),
+            gather: Gather::new(limits.gathering),
+            rounds: Rounds::default(),
+            tail_bytes: limits.tail_bytes,
             presence: Presence::new(record.id.clone()),
             barriers: Barriers { changes: VecDeque::new(), since: record.last_seq },
             closed: false,
@@ -218,12 +240,22 @@ impl Room {
             return Err(Stale);
         }
         let member = matches!(view.standing, Standing::Member(_));
-        let person =
-            Person { user: user.clone(), member, as_of: view.room.last_seq, unsure: false, end: None, stir };
+        let person = Person {
+            user: user.clone(),
+            member,
+            as_of: view.room.last_seq,
+            unsure: false,
+            end: None,
+            live: true,
+            passed: self.tail.last(),
+            heard: self.presence.talk().next(),
+            stir,
+        };
         self.people.insert(conn, person);
+        self.bound_tail();
         self.learn_visibility(view);
         self.handle_trimmed(view.room.first_seq);
-        self.talk(|presence| presence.enter(now, user, view.read));
+        self.talk(now, |presence| presence.enter(now, user, view.read));
         Ok(self.entry())
     }
 
@@ -250,43 +282,52 @@ impl Room {
 
     /// A connection goes.
     pub(crate) fn detach(&mut self, now: Duration, conn: ConnId) {
-        if let Some(person) = self.people.remove(&conn)
-            && person.end.is_none()
-        {
+        let Some(person) = self.people.remove(&conn) else { return };
+        self.rounds.pass(person.passed, Seq::MAX);
+        self.bound_tail();
+        if person.end.is_none() {
             self.presence.exit(now, &person.user);
         }
     }
 
-    /// Looks what there is for a connection; `blocks` and `spoken` get it, up to about `bytes`.
+    /// Where very many read, falling off the tail would have them all read the store.
+    fn bound_tail(&mut self) {
+        let share = self.tail_bytes / TAIL_SHARES;
+        self.tail.set_bytes_max(self.tail_bytes.max(share.saturating_mul(self.people.len())));
+    }
+
+    /// Looks what there is for a connection; `spoken` gets what is told but not kept.
     ///
     /// A connection that is not in the room finds that its right ended at once.
-    pub(crate) fn look(
-        &self,
-        reader: &Reader,
-        bytes: usize,
-        blocks: &mut Vec<Arc<Block>>,
-        spoken: &mut Vec<Arc<Spoken>>,
-    ) -> Look {
-        let end = self.end_of(reader.conn);
-        let Some(person) = self.people.get(&reader.conn).filter(|_| !self.closed) else {
-            return Look { found: Found::Live, end, heard: reader.heard };
+    pub(crate) fn look(&mut self, reader: &Reader, spoken: &mut Vec<Arc<Spoken>>) -> Look {
+        let live = self.tail.last();
+        let heard = reader.heard;
+        let Some(person) = self.people.get_mut(&reader.conn).filter(|_| !self.closed) else {
+            return Look { found: Found::Live, block: None, live, end: CLOSED, delivered: Vec::new(), heard };
         };
         person.stir.settle();
-        if person.unsure && end.is_none() {
-            return Look { found: Found::Unsure, end, heard: reader.heard };
-        }
+        let end = person.end;
         let replays_changed = reader.position < reader.replay_until && reader.position < self.tail.touched();
-        let found = if replays_changed && reader.position < self.tail.last() {
-            Found::Behind
+        let (found, block) = if person.unsure && end.is_none() {
+            (Found::Unsure, None)
+        } else if replays_changed && reader.position < live {
+            (Found::Behind, None)
         } else {
-            self.tail.read_after(reader.position, bytes, blocks)
+            self.tail.after(reader.position)
         };
-        let mut heard = reader.heard;
-        if end.is_none() && found == Found::Live {
-            heard = self.presence.talk().since(heard, spoken);
+        person.live = found == Found::Live;
+        // Nothing that is under way waits for one who falls behind.
+        let found_up_to =
+            if person.live { block.map_or(reader.position, |block| block.last()) } else { live };
+        let delivered = self.rounds.pass(person.passed, found_up_to);
+        person.passed = person.passed.max(found_up_to);
+        let mut look = Look { found, block: block.cloned(), live, end, delivered, heard };
+        if end.is_none() && person.live {
+            look.heard = self.presence.talk().since(heard, spoken);
+            person.heard = look.heard;
             spoken.retain(|spoken| spoken.is_for(reader.now, reader.conn, &person.user));
         }
-        Look { found, end, heard }
+        look
     }
 
     /// What a connection may be given of a page. When the room knows more, the connection hears of it.
@@ -297,13 +338,19 @@ impl Room {
 
     /// Where a connection's right to read ends, if it does.
     pub(crate) fn end_of(&self, conn: ConnId) -> Option<End> {
-        let gone = Some(End { seq: Seq::ZERO, reason: LeftReason::Closed });
-        self.people.get(&conn).filter(|_| !self.closed).map_or(gone, |person| person.end)
+        self.people.get(&conn).filter(|_| !self.closed).map_or(CLOSED, |person| person.end)
     }
 
     /// Takes events of this room that are committed: those that come next go live, those already there are passed
     /// over, and behind a hole they wait in the store until [`Room::poll_fill`] has brought what is between.
-    pub(crate) fn handle_committed(&mut self, now: Duration, events: impl IntoIterator<Item = Arc<Event>>) {
+    ///
+    /// The first of them was received at `received`. Then [`Room::wake_due`] is owed.
+    pub(crate) fn handle_committed(
+        &mut self,
+        now: Duration,
+        received: Duration,
+        events: impl IntoIterator<Item = Arc<Event>>,
+    ) {
         let mut run = Vec::new();
         let mut next = self.tail.last().next();
         for event in events {
@@ -317,14 +364,15 @@ impl Room {
             for event in &run {
                 self.apply(now, event);
             }
+            let events = run.len();
             self.tail.push(run);
-            self.stir_all();
+            self.gather.handle_news(now, received, (events, self.people.len()));
         }
     }
 
-    /// Takes a batch of commits, see [`Room::handle_committed`].
-    pub(crate) fn handle_commits(&mut self, now: Duration, commits: &[Committed]) {
-        self.handle_committed(now, commits.iter().map(|committed| committed.event().clone()));
+    /// Takes a batch of commits, see [`Room::handle_committed`]. Then [`Room::wake_due`] is owed.
+    pub(crate) fn handle_commits(&mut self, now: Duration, received: Duration, commits: &[Committed]) {
+        self.handle_committed(now, received, commits.iter().map(|committed| committed.event().clone()));
     }
 
     /// The store was seen to end here.
@@ -356,7 +404,8 @@ impl Room {
             // Nothing is there after all: whoever said so was wrong, or trimmed it.
             self.known = self.tail.last();
         }
-        self.handle_committed(now, page.events.into_iter().map(Arc::new));
+        self.handle_committed(now, now, page.events.into_iter().map(Arc::new));
+        self.wake_due(now);
     }
 
     /// The events before `first` are kept no longer.
@@ -373,7 +422,7 @@ impl Room {
     /// The user of this connection is writing.
     pub(crate) fn typing(&mut self, now: Duration, conn: ConnId) {
         if let Some(user) = self.present(conn) {
-            self.talk(|presence| presence.typing(now, &user));
+            self.talk(now, |presence| presence.typing(now, &user));
         }
     }
 
@@ -381,7 +430,7 @@ impl Room {
     pub(crate) fn read(&mut self, now: Duration, conn: ConnId, seq: Seq) -> Option<(UserId, Seq)> {
         let user = self.present(conn)?;
         let seq = seq.min(self.known);
-        let moved = self.talk(|presence| presence.read(now, &user, conn, seq))?;
+        let moved = self.talk(now, |presence| presence.read(now, &user, conn, seq))?;
         Some((user, moved))
     }
 
@@ -396,22 +445,24 @@ impl Room {
         if self.timer.is_some_and(|timer| timer <= now) {
             self.timer = None;
         }
-        self.talk(|presence| presence.handle_timeout(now));
+        self.wake_due(now);
+        self.talk(now, |presence| presence.handle_timeout(now));
     }
 
     /// A time at which to call [`Room::handle_timeout`], each told once.
     pub(crate) fn poll_timer(&mut self) -> Option<Duration> {
-        let due = self.presence.poll_timeout()?;
+        let due = self.presence.poll_timeout().into_iter().chain(self.gather.poll_timeout()).min()?;
         let sooner = self.timer.is_none_or(|timer| due < timer);
         sooner.then(|| *self.timer.insert(due))
     }
 
-    /// Lets presence do something, and stirs everybody where that told something new.
-    fn talk<T>(&mut self, act: impl FnOnce(&mut Presence) -> T) -> T {
+    /// Lets presence do something, and has everybody hear of it where that told something new.
+    fn talk<T>(&mut self, now: Duration, act: impl FnOnce(&mut Presence) -> T) -> T {
         let before = self.presence.talk().next();
         let done = act(&mut self.presence);
         if self.presence.talk().next() != before {
-            self.stir_all();
+            self.gather.handle_news(now, now, (1, self.people.len()));
+            self.wake_due(now);
         }
         done
     }
@@ -422,6 +473,23 @@ impl Room {
         let first = unused && !self.retired;
         self.retired |= unused;
         first
+    }
+
+    /// Wakes those for whom there is something, where it has gathered long enough. Who has looked meanwhile, as senders
+    /// do for their acks, and found all of it sleeps on.
+    pub(crate) fn wake_due(&mut self, now: Duration) {
+        let Some(received) = self.gather.take_due(now) else { return };
+        self.tail.join();
+        let (last, spoken) = (self.tail.last(), self.presence.talk().next());
+        let mut readers = 0;
+        for person in self.people.values() {
+            let misses_events = person.passed < last;
+            if misses_events || !person.live || person.heard != spoken {
+                person.stir.stir();
+            }
+            readers += usize::from(misses_events && person.live);
+        }
+        self.rounds.begin(last, received, readers);
     }
 
     fn stir_all(&self) {

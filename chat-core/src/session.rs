@@ -34,6 +34,8 @@ pub(crate) struct Session {
     next_lane: u32,
     /// Lanes that may have something to say, in the order of their turns.
     active: VecDeque<LaneNo>,
+    /// Empty between two calls: memory for lanes that are stirred.
+    stirred: Vec<LaneNo>,
     welcome: Option<Welcome>,
     /// Replies to what concerns no room.
     replies: VecDeque<(Option<CommandId>, Reply)>,
@@ -55,6 +57,7 @@ impl Session {
             by_room: BTreeMap::new(),
             next_lane: 0,
             active: VecDeque::new(),
+            stirred: Vec::new(),
             welcome: Some(welcome),
             replies: VecDeque::new(),
         }
@@ -187,9 +190,10 @@ impl Session {
         while let Some(letter) = self.connection.mailbox.take() {
             self.handle_letter(letter);
         }
-        for no in self.connection.mailbox.attention().take_stirred() {
-            self.activate(no);
-        }
+        let mut stirred = std::mem::take(&mut self.stirred);
+        self.connection.mailbox.attention().take_stirred(&mut stirred);
+        stirred.drain(..).for_each(|no| self.activate(no));
+        self.stirred = stirred;
         while !sink.is_full()
             && let Some((id, reply)) = self.replies.pop_front()
         {

@@ -1,6 +1,6 @@
 //! Where a session's output goes: bytes for a socket, or values for a program.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::{
         Answer, Codec, CommandId, Event, EventBody, Reply, Welcome,
         codec::{put_frame, put_json},
     },
-    tail::Block,
+    tail::{Block, Run},
 };
 
 /// Takes what a session has to say, in order.
@@ -21,10 +21,8 @@ pub(crate) trait Sink {
     fn welcome(&mut self, welcome: &Welcome);
     /// Takes a reply, or what comes unasked.
     fn answer(&mut self, id: Option<CommandId>, reply: &Reply);
-    /// Takes all events of a block.
-    fn block(&mut self, block: &Block);
-    /// Takes the event at `index` of a block.
-    fn event_of(&mut self, block: &Block, index: usize);
+    /// Takes some events of a block, at least one.
+    fn run(&mut self, block: &Block, range: Range<usize>);
     /// Takes an event that was read from the store.
     fn event(&mut self, event: Event);
     /// Takes what is told but not kept.
@@ -33,8 +31,8 @@ pub(crate) trait Sink {
 
 /// Gathers whole frames under one codec, ready for a socket.
 ///
-/// A block alone is passed on as it is shared; whatever stands beside something else is copied into one run of bytes.
-/// Under [`Codec::Batch`] what is not a whole block gathers in arrays of its own.
+/// What a block alone gives is passed on as it is shared; whatever stands beside something else is copied into one run of
+/// bytes. Under [`Codec::Batch`] what is not a whole block gathers in arrays of its own. No event is encoded again.
 #[derive(Debug)]
 pub(crate) struct WireSink {
     codec: Codec,
@@ -94,10 +92,6 @@ impl WireSink {
             }
         }
     }
-
-    fn count(&mut self, event: &Event) {
-        self.messages += usize::from(matches!(event.body, EventBody::Message(_)));
-    }
 }
 
 impl Sink for WireSink {
@@ -113,28 +107,28 @@ impl Sink for WireSink {
         self.object(&Answer { id, reply });
     }
 
-    fn block(&mut self, block: &Block) {
-        self.seal();
-        self.messages += block.messages();
-        let frames = block.frames(self.codec);
-        if self.shared.is_none() && self.frames.is_empty() {
-            self.shared = Some(frames);
-        } else {
-            self.own().extend_from_slice(&frames);
-        }
-    }
-
-    fn event_of(&mut self, block: &Block, index: usize) {
-        let Some(event) = block.events().get(index) else { return };
-        self.count(event);
-        match block.frame(self.codec, index) {
-            Some(frame) => self.own().extend_from_slice(frame),
-            None => self.object(event),
+    fn run(&mut self, block: &Block, range: Range<usize>) {
+        self.messages += block.messages(range.clone());
+        match block.run(self.codec, range) {
+            Run::Frames(frames) => {
+                self.seal();
+                if self.shared.is_none() && self.frames.is_empty() {
+                    self.shared = Some(frames);
+                } else {
+                    self.own().extend_from_slice(&frames);
+                }
+            }
+            Run::Objects(objects) => {
+                if !self.array.is_empty() {
+                    self.array.push(b',');
+                }
+                self.array.extend_from_slice(objects);
+            }
         }
     }
 
     fn event(&mut self, event: Event) {
-        self.count(&event);
+        self.messages += usize::from(matches!(event.body, EventBody::Message(_)));
         self.object(&event);
     }
 

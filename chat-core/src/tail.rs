@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 
@@ -12,35 +13,51 @@ use bytes::Bytes;
 
 use crate::{
     ids::Seq,
+    limits::BLOCK_BYTES_MAX,
     protocol::{
         Codec, Event, EventBody, Message, RoomPatch,
-        codec::{put_array, put_frame, put_json},
+        codec::{put_frame, put_json},
     },
 };
 
 /// Bytes that an event takes beside its text, about: for the bound of the tail.
 pub(crate) const EVENT_OVERHEAD_BYTES: usize = 256;
 
-/// Events that were committed together: one dense run, encoded at most once per codec. Readers share it.
+/// Events that go out together: one dense run, encoded at most once per codec. Readers share it.
 #[derive(Debug)]
 pub(crate) struct Block {
     events: Box<[Arc<Event>]>,
-    messages: usize,
+    /// How many of the events up to each are messages, itself included.
+    messages: Box<[u32]>,
     encoded: [OnceLock<Encoded>; Codec::ALL.len()],
 }
 
-/// The frames of a block under one codec.
+/// A block under one codec.
 #[derive(Debug)]
 struct Encoded {
+    /// One frame for each event, or one array of all.
     bytes: Bytes,
-    /// Where each event's frame ends; empty where the events share one frame.
+    /// Where each event ends in it: its frame, or its object.
     ends: Box<[usize]>,
+}
+
+/// Some events of a block under one codec.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Run<'a> {
+    /// Whole frames.
+    Frames(Bytes),
+    /// Objects with commas between, for an array that is still to be closed.
+    Objects(&'a [u8]),
 }
 
 impl Block {
     fn new(events: Box<[Arc<Event>]>) -> Self {
-        let messages = events.iter().filter(|event| matches!(event.body, EventBody::Message(_))).count();
-        Self { events, messages, encoded: Default::default() }
+        let is_message = |event: &Arc<Event>| u32::from(matches!(event.body, EventBody::Message(_)));
+        let sums = events.iter().scan(0, |sum, event| {
+            *sum += is_message(event);
+            Some(*sum)
+        });
+        Self { messages: sums.collect(), events, encoded: Default::default() }
     }
 
     /// The events, in order of numbers.
@@ -48,9 +65,11 @@ impl Block {
         &self.events
     }
 
-    /// How many of the events are messages.
-    pub(crate) const fn messages(&self) -> usize {
-        self.messages
+    /// How many of these events are messages.
+    pub(crate) fn messages(&self, range: Range<usize>) -> usize {
+        let up_to =
+            |end: usize| end.checked_sub(1).and_then(|last| self.messages.get(last)).map_or(0, |sum| *sum);
+        up_to(range.end).saturating_sub(up_to(range.start)) as usize
     }
 
     /// The number of the first event.
@@ -63,16 +82,37 @@ impl Block {
         self.events.last().map_or(Seq::ZERO, |event| event.seq)
     }
 
-    /// All events as whole frames. Under [`Codec::Batch`] they are one frame.
-    pub(crate) fn frames(&self, codec: Codec) -> Bytes {
-        self.encoded(codec).bytes.clone()
+    /// Which of the events come after `position`, up to `end` where there is one.
+    pub(crate) fn after(&self, position: Seq, end: Option<Seq>) -> Range<usize> {
+        let first = self.first();
+        let up_to = |seq: Seq| {
+            let events = seq.next().0.saturating_sub(first.0);
+            usize::try_from(events).unwrap_or(usize::MAX).min(self.events.len())
+        };
+        let start = up_to(position);
+        start..end.map_or(self.events.len(), up_to).max(start)
     }
 
-    /// One event as a frame of its own, where the codec gives it one.
-    pub(crate) fn frame(&self, codec: Codec, index: usize) -> Option<&[u8]> {
+    /// Some of the events as they go out. Under [`Codec::Batch`] only a whole block is a frame.
+    ///
+    /// # Panics
+    /// Where there are no such events.
+    pub(crate) fn run(&self, codec: Codec, range: Range<usize>) -> Run<'_> {
         let Encoded { bytes, ends } = self.encoded(codec);
-        let start = if index == 0 { 0 } else { *ends.get(index - 1)? };
-        bytes.get(start..*ends.get(index)?)
+        if range == (0..self.events.len()) {
+            return Run::Frames(bytes.clone());
+        }
+        let end = range.end.checked_sub(1).map_or(0, |last| ends[last]);
+        let before = range.start.checked_sub(1).map(|last| ends[last]);
+        match (codec, before) {
+            (Codec::Single, before) => Run::Frames(bytes.slice(before.unwrap_or(0)..end)),
+            // Behind the comma.
+            (Codec::Batch, Some(before)) => Run::Objects(&bytes[before + 1..end]),
+            (Codec::Batch, None) => {
+                let array = bytes.iter().position(|byte| *byte == b'[').map_or(0, |bracket| bracket + 1);
+                Run::Objects(&bytes[array..end])
+            }
+        }
     }
 
     fn encoded(&self, codec: Codec) -> &Encoded {
@@ -85,7 +125,7 @@ impl Block {
 
     fn encode(&self, codec: Codec) -> Encoded {
         let mut out = Vec::with_capacity(self.weight_bytes());
-        let mut ends = Vec::new();
+        let mut ends = Vec::with_capacity(self.events.len());
         match codec {
             Codec::Single => {
                 for event in &self.events {
@@ -93,13 +133,32 @@ impl Block {
                     ends.push(out.len());
                 }
             }
-            Codec::Batch => put_frame(&mut out, |out| put_array(out, &self.events)),
+            Codec::Batch => {
+                let payload_bytes = put_frame(&mut out, |out| {
+                    let start = out.len();
+                    out.push(b'[');
+                    for event in &self.events {
+                        if !ends.is_empty() {
+                            out.push(b',');
+                        }
+                        put_json(out, event);
+                        ends.push(out.len() - start);
+                    }
+                    out.push(b']');
+                    out.len() - start
+                });
+                let header_bytes = out.len() - payload_bytes;
+                for end in &mut ends {
+                    *end += header_bytes;
+                }
+            }
         }
         out.shrink_to_fit();
         Encoded { bytes: out.into(), ends: ends.into() }
     }
 
-    fn weight_bytes(&self) -> usize {
+    /// What it counts in the bound of the tail.
+    pub(crate) fn weight_bytes(&self) -> usize {
         let text = |event: &Arc<Event>| match &event.body {
             EventBody::Message(Message { text, meta, .. }) => {
                 text.as_ref().map_or(0, |text| text.len())
@@ -143,7 +202,7 @@ fn redacted(event: &Event, target: Seq) -> Option<Event> {
 /// What a reader finds after its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// All that is live: the blocks asked for, or none at the end.
+    /// What comes next, or nothing at the end.
     Live,
     /// The next event is not held here any more: the store has it.
     Behind,
@@ -155,6 +214,8 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) struct Tail {
     blocks: VecDeque<Arc<Block>>,
+    /// So many of the newest blocks are as they were committed, and not joined yet.
+    fresh: usize,
     bytes: usize,
     bytes_max: usize,
     last: Seq,
@@ -164,7 +225,12 @@ pub(crate) struct Tail {
 impl Tail {
     /// An empty tail after event `last`.
     pub(crate) const fn new(last: Seq, bytes_max: usize) -> Self {
-        Self { blocks: VecDeque::new(), bytes: 0, bytes_max, last, touched: Seq::ZERO }
+        Self { blocks: VecDeque::new(), fresh: 0, bytes: 0, bytes_max, last, touched: Seq::ZERO }
+    }
+
+    /// Changes how much is held.
+    pub(crate) const fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 
     /// The newest event's number.
@@ -197,6 +263,7 @@ impl Tail {
         let block = Block::new(events.into());
         self.bytes += block.weight_bytes();
         self.blocks.push_back(Arc::new(block));
+        self.fresh += 1;
         for target in deleted {
             self.forget_texts_of(target);
         }
@@ -208,25 +275,38 @@ impl Tail {
         *self = Self::new(last, self.bytes_max);
     }
 
-    /// Collects the blocks that hold what comes after `position`, up to about `bytes` of it.
-    pub(crate) fn read_after(&self, position: Seq, bytes: usize, blocks: &mut Vec<Arc<Block>>) -> Found {
-        if position >= self.last {
-            return Found::Live;
+    /// Joins the blocks that came since the last time, as their readers are about to be woken: so what has gathered is
+    /// encoded once, and most readers find it in one piece.
+    pub(crate) fn join(&mut self) {
+        let fresh = self.blocks.len() - std::mem::take(&mut self.fresh).min(self.blocks.len());
+        if self.blocks.len() - fresh < 2 {
+            return;
         }
-        let index = self.blocks.partition_point(|block| block.last() <= position);
-        let Some(first) = self.blocks.get(index) else { return Found::Behind };
-        if first.first() > position.next() {
-            return Found::Behind;
-        }
-        let mut gathered = 0;
-        for block in self.blocks.range(index..) {
-            if gathered >= bytes {
-                break;
+        let (mut joined, mut bytes) = (Vec::<Arc<Event>>::new(), 0);
+        for block in self.blocks.split_off(fresh) {
+            if bytes + block.weight_bytes() > BLOCK_BYTES_MAX && !joined.is_empty() {
+                self.blocks.push_back(Arc::new(Block::new(std::mem::take(&mut joined).into())));
+                bytes = 0;
             }
-            gathered += block.weight_bytes();
-            blocks.push(block.clone());
+            bytes += block.weight_bytes();
+            joined.extend(block.events().iter().cloned());
         }
-        Found::Live
+        self.blocks.push_back(Arc::new(Block::new(joined.into())));
+    }
+
+    /// The block that holds what comes after `position`; none at the end.
+    pub(crate) fn after(&self, position: Seq) -> (Found, Option<&Arc<Block>>) {
+        if position >= self.last {
+            return (Found::Live, None);
+        }
+        let holds = |block: &&Arc<Block>| block.first() <= position.next();
+        // Most readers are near the end.
+        let newest = self.blocks.back().filter(holds);
+        let block = newest.or_else(|| {
+            let index = self.blocks.partition_point(|block| block.last() <= position);
+            self.blocks.get(index).filter(holds)
+        });
+        (if block.is_some() { Found::Live } else { Found::Behind }, block)
     }
 
     /// A deleted text reaches nobody after its `deleted` event, whoever is still on the way there.
@@ -245,6 +325,7 @@ impl Tail {
             let oldest = self.blocks.pop_front().expect("there are at least two");
             self.bytes -= oldest.weight_bytes();
         }
+        self.fresh = self.fresh.min(self.blocks.len());
     }
 }
 
@@ -269,11 +350,35 @@ mod tests {
         event(seq, EventBody::Message(Message { text: Some(text.into()), ..Message::default() }))
     }
 
-    fn read(tail: &Tail, position: u64) -> Option<Vec<u64>> {
+    fn blocks(tail: &Tail, mut position: Seq) -> Option<Vec<Arc<Block>>> {
         let mut blocks = Vec::new();
-        let found = tail.read_after(Seq(position), usize::MAX, &mut blocks);
-        let seqs = blocks.iter().flat_map(|block| block.events().iter().map(|event| event.seq.0));
-        (found == Found::Live).then(|| seqs.filter(|seq| *seq > position).collect())
+        loop {
+            match tail.after(position) {
+                (Found::Live, Some(block)) => {
+                    position = block.last();
+                    blocks.push(block.clone());
+                }
+                (Found::Live, None) => return Some(blocks),
+                _ => return None,
+            }
+        }
+    }
+
+    fn read(tail: &Tail, position: u64) -> Option<Vec<u64>> {
+        let seqs = |block: &Arc<Block>| {
+            block.events()[block.after(Seq(position), None)]
+                .iter()
+                .map(|event| event.seq.0)
+                .collect::<Vec<_>>()
+        };
+        blocks(tail, Seq(position)).map(|blocks| blocks.iter().flat_map(seqs).collect())
+    }
+
+    fn frames(block: &Block, codec: Codec) -> Bytes {
+        match block.run(codec, 0..block.events().len()) {
+            Run::Frames(frames) => frames,
+            Run::Objects(_) => unreachable!("a whole block is whole frames"),
+        }
     }
 
     #[test]
@@ -310,21 +415,40 @@ mod tests {
     }
 
     #[test]
+    fn what_has_gathered_is_one_block_for_whoever_comes_then() {
+        let mut tail = Tail::new(Seq(0), 1 << 20);
+        tail.push(vec![said(1, "a")]);
+        tail.join();
+        for seq in 2..=4 {
+            tail.push(vec![said(seq, "b")]);
+        }
+        assert_eq!(blocks(&tail, Seq(1)).unwrap().len(), 3);
+        tail.join();
+        assert_eq!(blocks(&tail, Seq(1)).unwrap().len(), 1);
+        assert_eq!(blocks(&tail, Seq(0)).unwrap().len(), 2, "what was told before stays as it was");
+        assert_eq!(read(&tail, 2), Some(vec![3, 4]), "whoever was there before has a place in it");
+        for seq in 5..=7 {
+            tail.push(vec![said(seq, &"x".repeat(BLOCK_BYTES_MAX / 2))]);
+        }
+        tail.join();
+        assert_eq!(blocks(&tail, Seq(4)).unwrap().len(), 3, "a block has a bound");
+        assert_eq!(read(&tail, 0), Some((1..=7).collect()));
+    }
+
+    #[test]
     fn a_deleted_text_is_gone_from_the_tail_in_every_form() {
         let mut tail = Tail::new(Seq(0), 1 << 20);
         tail.push(vec![said(1, "secret"), said(2, "other")]);
         tail.push(vec![event(3, EventBody::Edited { target: Seq(1), text: Some("secret too".into()) })]);
-        let mut blocks = Vec::new();
-        tail.read_after(Seq(0), usize::MAX, &mut blocks);
-        for block in &blocks {
-            block.frames(Codec::Single);
+        for block in blocks(&tail, Seq(0)).unwrap() {
+            frames(&block, Codec::Single);
         }
         tail.push(vec![event(4, EventBody::Deleted { target: Seq(1) })]);
         assert_eq!(read(&tail, 0), Some(vec![1, 2, 3, 4]));
-        let mut blocks = Vec::new();
-        tail.read_after(Seq(0), usize::MAX, &mut blocks);
+        tail.join();
         for codec in Codec::ALL {
-            let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.frames(codec)).collect();
+            let blocks = blocks(&tail, Seq(0)).unwrap();
+            let bytes: Vec<u8> = blocks.iter().flat_map(|block| frames(block, codec)).collect();
             let text = String::from_utf8_lossy(&bytes);
             assert!(!text.contains("secret") && text.contains("other"), "{text}");
         }
@@ -332,16 +456,30 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_a_block_are_the_frames_of_its_events() {
-        let block = Block::new([said(1, "a"), said(2, &"b".repeat(200)), said(3, "c")].into());
-        let single = block.frames(Codec::Single);
-        let joined: Vec<u8> = (0..3).flat_map(|i| block.frame(Codec::Single, i).unwrap().to_vec()).collect();
-        assert_eq!(single, joined);
-        assert_eq!(block.frame(Codec::Single, 3), None);
-        assert_eq!(block.frame(Codec::Batch, 0), None);
-        let batch = block.frames(Codec::Batch);
+    fn a_run_is_a_part_of_what_all_events_are() {
+        let events =
+            [said(1, "a"), said(2, &"b".repeat(200)), event(3, EventBody::Deleted { target: Seq(1) })];
+        let block = Block::new(events.clone().into());
+        let mut single = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            let mut frame = Vec::new();
+            put_frame(&mut frame, |out| put_json(out, event));
+            assert_eq!(block.run(Codec::Single, index..index + 1), Run::Frames(frame.clone().into()));
+            let object = serde_json::to_vec(event).unwrap();
+            assert_eq!(block.run(Codec::Batch, index..index + 1), Run::Objects(&object));
+            single.extend(frame);
+        }
+        assert_eq!(frames(&block, Codec::Single), single);
+        let array = serde_json::to_vec(&events).unwrap();
+        let batch = frames(&block, Codec::Batch);
         assert_eq!(&batch[..2], &[0x81, 126]);
-        let array: Vec<serde_json::Value> = serde_json::from_slice(&batch[4..]).unwrap();
-        assert_eq!(array.len(), 3);
+        assert_eq!(&batch[4..], &array);
+        let end = array.len() - 1;
+        let second = serde_json::to_vec(&events[0]).unwrap().len() + 2;
+        assert_eq!(block.run(Codec::Batch, 1..3), Run::Objects(&array[second..end]));
+        assert_eq!(
+            [block.messages(0..3), block.messages(1..3), block.messages(2..3), block.messages(1..1)],
+            [2, 1, 0, 0]
+        );
     }
 }

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["rights", "protocol"],
     &["store", "bus", "policy", "metrics", "bell"],
     // The state machines, each on those below it.
-    &["presence", "tail", "request"],
+    &["presence", "tail", "gather", "request"],
     &["room", "sink"],
     &["mail"],
     &["committer"],

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    ops::Range,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -288,12 +289,8 @@ impl Sink for Inbox {
         }
     }
 
-    fn block(&mut self, block: &Block) {
-        self.incoming.extend(block.events().iter().cloned().map(Incoming::Event));
-    }
-
-    fn event_of(&mut self, block: &Block, index: usize) {
-        self.incoming.extend(block.events().get(index).cloned().map(Incoming::Event));
+    fn run(&mut self, block: &Block, range: Range<usize>) {
+        self.incoming.extend(block.events()[range].iter().cloned().map(Incoming::Event));
     }
 
     fn event(&mut self, event: Event) {
@@ -319,9 +316,7 @@ impl Sink for Replies<'_> {
         self.0.extend(id.map(|id| (id, reply.clone())));
     }
 
-    fn block(&mut self, _: &Block) {}
-
-    fn event_of(&mut self, _: &Block, _: usize) {}
+    fn run(&mut self, _: &Block, _: Range<usize>) {}
 
     fn event(&mut self, _: Event) {}
 

@@ -309,7 +309,9 @@ impl Engine {
             change,
             require: Require::default(),
         };
-        self.inner.hub.submit(now, Submission { append, reply_to: ReplyTo::Caller(caller) })?;
+        self.inner
+            .hub
+            .submit(now, Submission { append, received: now.mono, reply_to: ReplyTo::Caller(caller) })?;
         // The committer answers everything that it takes; only an engine that is going away drops an answer.
         let appended = outcome.await.unwrap_or_else(|_| Err(CommandError::unavailable()))?;
         let room = view.room.id.clone();

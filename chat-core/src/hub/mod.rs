@@ -196,21 +196,29 @@ impl Hub {
             self.metrics.batch(outcomes.len(), took);
         }
         let settled = lock(&self.committer).handle_outcomes(now.mono, outcomes);
-        let commits = settled.iter().filter_map(|settled| match &settled.outcome {
-            Ok(Appended::New(committed)) => Some(committed.clone()),
-            _ => None,
-        });
-        let mut by_room: BTreeMap<RoomNo, Vec<Committed>> = BTreeMap::new();
-        commits.for_each(|committed| by_room.entry(committed.room()).or_default().push(committed));
+        let mut by_room: BTreeMap<RoomNo, (Duration, Vec<Committed>)> = BTreeMap::new();
+        for settled in &settled {
+            if let Ok(Appended::New(committed)) = &settled.outcome {
+                let (received, commits) =
+                    by_room.entry(committed.room()).or_insert((settled.received, Vec::new()));
+                *received = settled.received.min(*received);
+                commits.push(committed.clone());
+            }
+        }
+        // A sender looks for its ack as soon as it is told: it must find it in the tail then, and all others later.
+        let mut cells = Vec::with_capacity(by_room.len());
+        for (received, commits) in by_room.values() {
+            let is_message = |committed: &&Committed| matches!(committed.event().body, EventBody::Message(_));
+            self.metrics.committed(commits.iter().filter(is_message).count());
+            cells.extend(self.take_commits(now, *received, commits));
+        }
         for settled in settled {
             self.tell(settled);
         }
-        for commits in by_room.values() {
-            let is_message = |committed: &&Committed| matches!(committed.event().body, EventBody::Message(_));
-            self.metrics.committed(commits.iter().filter(is_message).count());
-            self.handle_commits(now, commits);
+        for cell in &cells {
+            self.wake(now, cell);
         }
-        by_room.into_values().map(|commits| Notice::Committed(commits.into())).collect()
+        by_room.into_values().map(|(_, commits)| Notice::Committed(commits.into())).collect()
     }
 
     /// The rooms whose ends the store must tell before commits go on; then [`Hub::handle_ends`] is owed.
@@ -230,7 +238,7 @@ impl Hub {
         ends.into_iter().filter_map(notice).collect()
     }
 
-    fn tell(&self, Settled { reply_to, outcome }: Settled) {
+    fn tell(&self, Settled { reply_to, outcome, .. }: Settled) {
         if let Err(error) = &outcome {
             self.metrics.send_failed(error.code);
         }
@@ -393,13 +401,24 @@ impl Hub {
         }
     }
 
-    /// Takes commits of one room.
+    /// Takes commits of one room from another node, and wakes its readers.
     fn handle_commits(&self, now: Now, commits: &[Committed]) {
-        let Some(last) = commits.last() else { return };
-        let Some(cell) = lock(&self.rooms).committed(last) else { return };
-        cell.lock().handle_commits(now.mono, commits);
-        self.arm(&cell);
-        self.fill(&cell);
+        if let Some(cell) = self.take_commits(now, now.mono, commits) {
+            self.wake(now, &cell);
+        }
+    }
+
+    /// Takes commits of one room, the first of which was received at `received`. Its readers are still to be woken.
+    fn take_commits(&self, now: Now, received: Duration, commits: &[Committed]) -> Option<Arc<RoomCell>> {
+        let cell = lock(&self.rooms).committed(commits.last()?)?;
+        cell.lock().handle_commits(now.mono, received, commits);
+        Some(cell)
+    }
+
+    fn wake(&self, now: Now, cell: &Arc<RoomCell>) {
+        cell.lock().wake_due(now.mono);
+        self.arm(cell);
+        self.fill(cell);
     }
 
     fn handle_store_ends(&self, ends: Vec<(RoomNo, Option<Seq>)>) {

@@ -333,7 +333,10 @@ impl Lane {
         let ticket = address.ticket;
         let reply_to = ReplyTo::Session(address.mailbox, ticket);
         let append = Append { room, actor, at, change, require };
-        match connection.hub.submit(connection.now, Submission { append, reply_to }) {
+        match connection
+            .hub
+            .submit(connection.now, Submission { append, received: connection.now.mono, reply_to })
+        {
             Ok(()) => {
                 seat.unsettled += 1;
                 self.owed.push_back(Owed::Outcome { ticket, id, since });

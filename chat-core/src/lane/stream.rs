@@ -1,6 +1,6 @@
 //! Handing out: replies when they are due, events in their order, own acks in their places.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use super::{Busy, Feed, Flow, Lane, Owed};
 use crate::{
@@ -94,10 +94,12 @@ impl Lane {
 
     fn flush_tail(&mut self, connection: &mut Connection, sink: &mut impl Sink) -> Halt {
         let Some(seat) = &mut self.seat else { return Halt::Wait };
-        let (mut blocks, mut spoken) = (Vec::new(), Vec::new());
+        let mut spoken = Vec::new();
         let reader = seat.reader(connection.now.mono, connection.conn);
-        let look =
-            seat.cell.lock().look(&reader, connection.hub.limits.flush_bytes, &mut blocks, &mut spoken);
+        let look = seat.cell.lock().look(&reader, &mut spoken);
+        for received in look.delivered {
+            connection.hub.metrics.delivered_all(connection.now.mono.saturating_sub(received));
+        }
         match look.found {
             Found::Live => {}
             Found::Behind => return self.fall_behind(look.end, connection, sink),
@@ -106,8 +108,7 @@ impl Lane {
         if std::mem::take(&mut seat.slow) {
             connection.hub.metrics.slow_readers(-1.0);
         }
-        let heard = look.heard;
-        for block in &blocks {
+        if let Some(block) = &look.block {
             match self.hand_out_block(block, look.end, connection, sink) {
                 Halt::Done => {}
                 halt => return halt,
@@ -117,11 +118,17 @@ impl Lane {
             self.dismiss(end.reason, connection, sink);
             return Halt::Done;
         }
-        if !blocks.is_empty() {
+        let at_the_end = self.position().is_none_or(|position| position >= look.live);
+        if look.block.is_some() && !(at_the_end && spoken.is_empty() && self.is_quiet()) {
             return Halt::Done;
         }
-        self.speak(&spoken, heard, sink);
+        self.speak(&spoken, look.heard, sink);
         Halt::Wait
+    }
+
+    /// Whether no command of this connection has anything to come.
+    fn is_quiet(&self) -> bool {
+        self.owed.is_empty() && self.waiting.is_empty() && self.busy.is_none()
     }
 
     /// Nobody knows whether this user may still read: ask the store.
@@ -274,26 +281,43 @@ impl Lane {
         if sink.is_full() {
             return Halt::Full;
         }
-        let whole = seat.position < block.first() && end.is_none_or(|end| end.seq >= block.last());
-        if whole && self.owed.is_empty() && !matches!(self.busy, Some(Busy::Reading { .. })) {
-            seat.position = block.last();
-            sink.block(block);
+        let range = block.after(seat.position, end.map(|end| end.seq));
+        if self.owed.is_empty() && !matches!(self.busy, Some(Busy::Reading { .. })) {
+            // Nothing of this connection's own can be in it.
+            self.show(block, range, sink);
             return Halt::Done;
         }
-        for (index, event) in block.events().iter().enumerate() {
-            if self.position().is_none_or(|position| event.seq <= position) {
-                continue;
-            }
-            if end.is_some_and(|end| event.seq > end.seq) {
-                break;
-            }
-            match self.place(event, connection, sink) {
-                Ok(Placing::Show) => sink.event_of(block, index),
-                Ok(_) => {}
-                Err(halt) => return halt,
+        let mut shown = range.start;
+        for index in range.clone() {
+            let event = &block.events()[index];
+            match self.placing(event, connection) {
+                Placing::Show => {}
+                Placing::Wait => {
+                    self.show(block, shown..index, sink);
+                    return Halt::Wait;
+                }
+                Placing::Replace => {
+                    self.show(block, shown..index, sink);
+                    if sink.is_full() {
+                        return Halt::Full;
+                    }
+                    self.ack_in_place(event.seq, connection, sink);
+                    shown = index + 1;
+                }
             }
         }
+        self.show(block, shown..range.end, sink);
         Halt::Done
+    }
+
+    /// Hands out some events of a block, which are nobody's of this connection.
+    fn show(&mut self, block: &Block, range: Range<usize>, sink: &mut impl Sink) {
+        if let Some(last) = block.events().get(range.clone()).and_then(|events| events.last()) {
+            if let Some(seat) = &mut self.seat {
+                seat.position = last.seq;
+            }
+            sink.run(block, range);
+        }
     }
 
     /// Moves the position over an event. Where it is this connection's own, its ack has been handed out in its place.
@@ -313,15 +337,23 @@ impl Lane {
         if let Some(seat) = &mut self.seat {
             seat.position = event.seq;
         }
-        if matches!(placing, Placing::Replace)
-            && let Some(Owed::Place { id, seq, at, since }) = self.owed.pop_front()
-        {
+        if matches!(placing, Placing::Replace) {
+            self.ack_in_place(event.seq, connection, sink);
+        }
+        Ok(placing)
+    }
+
+    /// Hands out the ack of an own event in its place, and the replies that waited for it.
+    fn ack_in_place(&mut self, event: Seq, connection: &mut Connection, sink: &mut impl Sink) {
+        if let Some(seat) = &mut self.seat {
+            seat.position = event;
+        }
+        if let Some(Owed::Place { id, seq, at, since }) = self.owed.pop_front() {
             connection.hub.metrics.acked(connection.now.mono.saturating_sub(since));
             let ack = Ack { room: self.room.clone(), seq, at, duplicate: false };
             connection.answer(sink, id, &Reply::Ack(ack));
             while self.answer_one(connection, sink) {}
         }
-        Ok(placing)
     }
 
     fn placing(&self, event: &Event, connection: &Connection) -> Placing {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     bell::{Attention, LaneNo, Stir},
     ids::{ConnId, Seq, UserId},
-    limits::Limits,
+    limits::{Gathering, Limits},
     protocol::{Codec, Event, LeftReason},
     room::{Reader, RoomCell},
     sink::{Sink, WireSink},
@@ -68,7 +68,10 @@ impl LiveRoom {
 
     /// A room as the store has it, with nobody in it.
     pub fn new(view: &RoomView, limits: &Limits) -> Self {
-        Self { cell: RoomCell::new(view, limits), attention: Arc::default(), people: BTreeMap::new() }
+        // What is told is told at once: time stands still here.
+        let gathering = Gathering { max: Duration::ZERO, ..limits.gathering };
+        let limits = Limits { gathering, ..*limits };
+        Self { cell: RoomCell::new(view, &limits), attention: Arc::default(), people: BTreeMap::new() }
     }
 
     /// A connection comes in whose user's rights were read as `view`. The number after which live begins for it; `None`
@@ -93,7 +96,9 @@ impl LiveRoom {
 
     /// Committed events are told of: in whatever order, with holes, again.
     pub fn commit(&mut self, events: Vec<Event>) {
-        self.cell.lock().handle_committed(Duration::ZERO, events.into_iter().map(Arc::new));
+        let mut room = self.cell.lock();
+        room.handle_committed(Duration::ZERO, Duration::ZERO, events.into_iter().map(Arc::new));
+        room.wake_due(Duration::ZERO);
     }
 
     /// The store was seen to end here.
@@ -118,7 +123,8 @@ impl LiveRoom {
 
     /// The connections that were told, since this was last asked, that there is something for them.
     pub fn stirred(&mut self) -> Vec<ConnId> {
-        let lanes = self.attention.take_stirred();
+        let mut lanes = Vec::new();
+        self.attention.take_stirred(&mut lanes);
         lanes.iter().filter_map(|lane| self.people.get(lane).copied()).collect()
     }
 
@@ -132,24 +138,18 @@ impl LiveRoom {
         codec: Codec,
     ) -> Sight {
         let reader = Reader { now: Duration::ZERO, conn, position, replay_until, heard: u64::MAX };
-        let mut blocks = Vec::new();
-        let look = self.cell.lock().look(&reader, bytes, &mut blocks, &mut Vec::new());
-        let end = look.end;
         let mut sink = WireSink::new(codec, usize::MAX);
-        let mut position = position;
-        for block in &blocks {
-            if position < block.first() && end.is_none_or(|end| end.seq >= block.last()) {
-                sink.block(block);
-                position = block.last();
-                continue;
-            }
-            for (index, event) in block.events().iter().enumerate() {
-                if event.seq > position && end.is_none_or(|end| event.seq <= end.seq) {
-                    sink.event_of(block, index);
-                    position = event.seq;
-                }
-            }
-        }
+        let (mut reader, mut gathered) = (reader, 0);
+        let look = loop {
+            let look = self.cell.lock().look(&reader, &mut Vec::new());
+            let Some(block) = look.block.as_ref().filter(|_| gathered < bytes) else { break look };
+            let range = block.after(reader.position, look.end.map(|end| end.seq));
+            let Some(last) = block.events()[range.clone()].last() else { break look };
+            reader.position = last.seq;
+            gathered += block.weight_bytes();
+            sink.run(block, range);
+        };
+        let (end, position) = (look.end, reader.position);
         let (frames, messages) = sink.finish().unwrap_or_default();
         let end = end.map(|end| (end.seq, end.reason));
         Sight { source: look.found.into(), end, frames, messages, position }

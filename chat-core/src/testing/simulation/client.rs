@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     sync::Arc,
 };
 
@@ -50,12 +51,8 @@ impl Sink for Ear {
         self.said.push(Said::Answer(id, reply.clone()));
     }
 
-    fn block(&mut self, block: &Block) {
-        self.said.extend(block.events().iter().cloned().map(Said::Event));
-    }
-
-    fn event_of(&mut self, block: &Block, index: usize) {
-        self.said.extend(block.events().get(index).cloned().map(Said::Event));
+    fn run(&mut self, block: &Block, range: Range<usize>) {
+        self.said.extend(block.events()[range].iter().cloned().map(Said::Event));
     }
 
     fn event(&mut self, event: Event) {

@@ -96,7 +96,9 @@ impl World {
         let append = Append { room: view.room.no, actor, at: now.wall, change, require: Require::default() };
         let node = self.rng.usize(0..self.nodes.len());
         // A node whose store is away refuses: then the host has had no luck.
-        let _ = self.nodes[node].hub.submit(now, Submission { append, reply_to: ReplyTo::Caller(caller) });
+        let _ = self.nodes[node]
+            .hub
+            .submit(now, Submission { append, received: now.mono, reply_to: ReplyTo::Caller(caller) });
     }
 
     /// A node dies in the middle of whatever it does, and another takes its place.

@@ -16,7 +16,7 @@ use crate::{
     bus::Notice,
     hub::{Done, Hub, MissingRooms, Task, run},
     ids::{RoomId, RoomNo, Seq, Timestamp, UserId},
-    limits::Limits,
+    limits::{Gathering, Limits},
     policy::AllowAll,
     rights::{Authority, Role},
     store::{Append, Appended, MemoryStore, Outcomes, Store, StoreError},
@@ -102,6 +102,8 @@ pub(super) struct World {
 
 const STEPS: u64 = 600;
 const REST_STEPS_MAX: u64 = 20_000;
+/// The longest wait for what is new to gather.
+const GATHERING_MAX: Duration = Duration::from_millis(40);
 
 /// Polls a future of a store that never waits.
 pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -203,6 +205,7 @@ impl World {
     fn calm_down(&mut self) {
         let busy = |step: &Step| !matches!(step, Step::Timer);
         let deadline = self.steps + REST_STEPS_MAX;
+        let mut quiet_from = self.now;
         loop {
             let now = self.clocks();
             let read: usize =
@@ -210,7 +213,11 @@ impl World {
             self.pump();
             let under_way =
                 self.agenda.values().any(busy) || self.nodes.iter().any(|node| node.hub.is_asking());
-            if read == 0 && !under_way {
+            if read > 0 || under_way {
+                quiet_from = self.now;
+            }
+            // What gathers is under way too.
+            if self.now > quiet_from + GATHERING_MAX {
                 break;
             }
             assert!(self.steps < deadline, "it does not calm down: {}", self.unrest());
@@ -397,6 +404,12 @@ impl World {
             history_page: self.rng.usize(2..20),
             flush_bytes: 1_000,
             rooms_per_connection: 10,
+            gathering: Gathering {
+                max: GATHERING_MAX * self.rng.u32(0..3) / 2,
+                // Each room counts as a busy one.
+                write_cost: Duration::from_secs(1),
+                ..Gathering::default()
+            },
             ..Limits::default()
         };
         self.next += 1;
