@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    ids::{RoomNo, Seq},
+    ids::{RoomNo, Seq, UserId},
     limits::{
         BATCH_BYTES_MAX, BATCH_ITEMS_MAX, COMMIT_PACE_MAX, COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_MAX,
         STORE_RETRY_MAX, STORE_RETRY_MIN,
@@ -15,6 +15,9 @@ use crate::{
     store::{Append, Outcomes, Refused, StoreError},
     time::Rate,
 };
+
+/// Items of a batch whose senders are remembered, to tell whether they all wait for each other.
+const CLOSED_LOOP_MAX: usize = 128;
 
 /// Who waits for an outcome.
 #[derive(Debug)]
@@ -60,6 +63,9 @@ pub(crate) struct Committer {
     in_flight: Vec<Submission>,
     began: Option<Duration>,
     pace: Pace,
+    /// Who sent the last batch, where nobody has sent more while it was under way, and the first who then did was one of
+    /// them.
+    answered: Vec<UserId>,
     recovery: Option<Recovery>,
     told: Told,
 }
@@ -110,6 +116,9 @@ impl Committer {
         }
         if self.queue.len() >= COMMIT_QUEUE_MAX || self.queue_bytes + bytes > COMMIT_QUEUE_BYTES_MAX {
             return Err(CommandError::overloaded());
+        }
+        if self.queue.is_empty() && !self.answered.contains(&submission.append.actor.user) {
+            self.answered.clear();
         }
         self.pace.arrival(now);
         self.queue_bytes += bytes;
@@ -170,9 +179,14 @@ impl Committer {
         if !self.singly.is_empty() {
             return Some(Duration::ZERO);
         }
-        let at_once = self.queue.is_empty() || self.queue.len() >= BATCH_ITEMS_MAX;
+        let at_once = self.queue.len() >= BATCH_ITEMS_MAX || self.have_all_come_back();
         let paced = self.began.filter(|_| !at_once).map_or(Duration::ZERO, |began| began + self.pace.wait());
         (!self.queue.is_empty()).then_some(paced)
+    }
+
+    /// Whether those who waited for the last batch have sent as many again: there is nobody to wait for.
+    fn have_all_come_back(&self) -> bool {
+        !self.answered.is_empty() && self.queue.len() >= self.answered.len()
     }
 
     /// What the store said to the batch. Returns what each sender is to be told, in the batch's order; those that are
@@ -183,6 +197,10 @@ impl Committer {
         outcomes: Result<Outcomes, StoreError>,
     ) -> Vec<Settled> {
         let batch = std::mem::take(&mut self.in_flight);
+        self.answered.clear();
+        if self.queue.is_empty() && batch.len() <= CLOSED_LOOP_MAX {
+            self.answered.extend(batch.iter().map(|item| item.append.actor.user.clone()));
+        }
         match outcomes {
             Ok(outcomes) => {
                 assert_eq!(outcomes.len(), batch.len(), "a store gives one outcome an item");
@@ -317,6 +335,70 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        ids::Timestamp,
+        protocol::Draft,
+        rights::Identity,
+        store::{Change, Require},
+    };
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn hand_in(committer: &mut Committer, now: Duration, user: &str) {
+        let append = Append {
+            room: RoomNo(1),
+            actor: Identity::new(user).unwrap().actor(),
+            at: Timestamp(0),
+            change: Change::Message(Draft::text("hello")),
+            require: Require::default(),
+        };
+        let reply_to = ReplyTo::Caller(oneshot::channel().0);
+        committer.handle_append(now, Submission { append, received: now, reply_to }).unwrap();
+    }
+
+    /// Commits what waits at the time when that is due, and takes 1 ms over it: when it is done, and how many it were.
+    fn commit(committer: &mut Committer, now: Duration) -> (Duration, usize) {
+        let due = committer.poll_timeout().unwrap().max(now);
+        let batch = committer.poll_batch(due).unwrap().len();
+        let refused = std::iter::repeat_with(|| Err(Refused::NoRoom));
+        committer.handle_outcomes(due + MS, Ok(refused.take(batch).collect()));
+        (due + MS, batch)
+    }
+
+    #[test]
+    fn sends_of_many_gather_under_load_and_one_alone_goes_at_once() {
+        let mut committer = Committer::default();
+        hand_in(&mut committer, MS, "ann");
+        assert_eq!(commit(&mut committer, MS), (MS * 2, 1));
+        let mut now = MS * 2;
+        for user in 0..1000 {
+            hand_in(&mut committer, now, &format!("u{user}"));
+            now += MS;
+            if committer.poll_timeout().is_some_and(|due| due <= now) {
+                let (_, batch) = commit(&mut committer, now);
+                // The first commits are not known to cost much yet.
+                assert!(user < 300 || (8..=11).contains(&batch), "{batch} of user {user}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_each_other_is_not_kept_waiting() {
+        let mut committer = Committer::default();
+        let mut now = MS;
+        for round in 0..100 {
+            for user in ["ann", "bob", "ann"] {
+                let is_due = committer.poll_timeout().is_some_and(|due| due <= now);
+                // The first commits are not known to cost much yet.
+                assert!(round < 20 || !is_due, "not before all have come");
+                hand_in(&mut committer, now, user);
+            }
+            assert!(round == 0 || committer.poll_timeout() == Some(Duration::ZERO));
+            let (done, batch) = commit(&mut committer, now);
+            assert_eq!(batch, 3);
+            now = done;
+        }
+    }
 
     #[test]
     fn a_store_that_fails_at_each_batch_is_told_of_once_a_second() {

@@ -61,8 +61,8 @@ pub struct Gathering {
 impl Default for Gathering {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(20),
-            per_reader: Duration::from_micros(35),
+            first: Duration::from_millis(24),
+            per_reader: Duration::from_micros(28),
             max: Duration::from_millis(150),
             write_cost: Duration::from_micros(3),
         }

@@ -24,7 +24,7 @@ use crate::{
     bus::Notice,
     committer::{Committer, ReplyTo, Settled, Submission},
     ids::{ConnId, RoomId, RoomNo, Seq, UserId},
-    limits::{BATCH_ITEMS_MAX, Limits, READ_MARK_DELAY, STORE_RETRY_MAX, STORE_RETRY_MIN},
+    limits::{Limits, READ_MARK_DELAY, STORE_RETRY_MAX, STORE_RETRY_MIN},
     mail::{Letter, News, Opened},
     metrics::Metrics,
     policy::Policy,
@@ -164,7 +164,7 @@ impl Hub {
         let mut committer = lock(&self.committer);
         let taken = committer.handle_append(now.mono, submission);
         // In between, the committer's own timer wakes it.
-        if matches!(committer.depth(), 1 | BATCH_ITEMS_MAX..) {
+        if committer.depth() == 1 || committer.poll_timeout() == Some(Duration::ZERO) {
             self.commit_bell.ring();
         }
         drop(committer);
