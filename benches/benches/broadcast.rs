@@ -19,14 +19,10 @@ use std::{
     time::Duration,
 };
 
-use chat_benches::{TEXT_BYTES, Tally, event, frames_in};
+use chat_benches::{event, house::House, tally::Tally, wire::frames_in};
 use chat_core::{
-    After, Codec, Draft, Engine, Identity, Incoming, NewRoomOutcome, RoomDraft, WireSession,
-    bus::{Bus, LocalBus, Notice},
-    ids::{RoomNo, Timestamp},
+    After, Codec, Identity, Incoming, WireSession,
     protocol::{Event, codec::put_one},
-    rights::{Actor, Visibility},
-    store::{Append, Appended, Change, MemoryStore, Require, Store},
 };
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
@@ -60,44 +56,6 @@ impl<P: AsyncFn(usize)> Stage<P> {
         self.tally.expect(subscribers * events);
         (self.publisher)(events).await;
         self.tally.all_arrived().await;
-    }
-}
-
-/// An engine with one room, and what another node over the same store would do.
-struct House {
-    engine: Engine,
-    store: MemoryStore,
-    bus: LocalBus,
-    room: RoomNo,
-    ann: Actor,
-}
-
-impl House {
-    async fn build() -> Self {
-        let (store, bus, ann) = (MemoryStore::new(), LocalBus::new(), Identity::new("ann").unwrap());
-        let engine = Engine::builder(store.clone()).bus(bus.clone()).build().await.unwrap();
-        let lobby = RoomDraft::group(Visibility::Public).id("lobby".parse().unwrap());
-        let NewRoomOutcome::New(view) = engine.create_room(&ann, lobby).await.unwrap() else {
-            unreachable!("the store is new")
-        };
-        Self { engine, store, bus, room: view.room.no, ann: ann.actor() }
-    }
-
-    async fn commit(&self, events: usize) {
-        let append = || Append {
-            room: self.room,
-            actor: self.ann.clone(),
-            at: Timestamp(1_764_000_000_000),
-            change: Change::Message(Draft::text("x".repeat(TEXT_BYTES))),
-            require: Require::default(),
-        };
-        let batch = (0..events).map(|_| append()).collect();
-        let outcomes = self.store.append(batch).await.unwrap().into_iter();
-        let committed = outcomes.map(|outcome| match outcome {
-            Ok(Appended::New(committed)) => committed,
-            other => unreachable!("a message without a key is always new: {other:?}"),
-        });
-        self.bus.publish(Notice::Committed(committed.collect()));
     }
 }
 
