@@ -70,7 +70,7 @@ impl ValueFormatter for PerElement {
         for value in values {
             *value /= elements;
         }
-        "ns of CPU each"
+        "ns CPU/elem"
     }
 
     fn scale_for_machines(&self, values: &mut [f64]) -> &'static str {
@@ -101,7 +101,7 @@ mod tests {
     fn a_figure_is_that_of_one_element() {
         let formatter = CpuTime.formatter();
         let text = formatter.format_throughput(&Throughput::Elements(1000), 250_000.0);
-        assert_eq!(text, "250.00 ns of CPU each");
+        assert_eq!(text, "250.00 ns CPU/elem");
         assert_eq!(formatter.format_value(250_000.0), "250.00 µs");
     }
 }

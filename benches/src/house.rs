@@ -1,7 +1,7 @@
 //! An engine with one room, and another node over the same store.
 
 use chat_core::{
-    Draft, Engine, Identity, NewRoomOutcome, RoomDraft, RoomId,
+    Draft, Engine, Identity, Limits, NewRoomOutcome, RoomDraft, RoomId,
     bus::{Bus, LocalBus, Notice},
     ids::{RoomNo, Timestamp},
     rights::{Actor, Visibility},
@@ -25,10 +25,15 @@ pub struct House {
 }
 
 impl House {
-    /// A house with a room of nobody.
+    /// A house with a room in which nobody is.
     pub async fn build() -> Self {
+        Self::with_limits(Limits::default()).await
+    }
+
+    /// The same under other limits.
+    pub async fn with_limits(limits: Limits) -> Self {
         let (store, bus, ann) = (MemoryStore::new(), LocalBus::new(), Identity::new("ann").unwrap());
-        let engine = Engine::builder(store.clone()).bus(bus.clone()).build().await.unwrap();
+        let engine = Engine::builder(store.clone()).bus(bus.clone()).limits(limits).build().await.unwrap();
         let lobby = RoomDraft::group(Visibility::Public).id(ROOM.parse().unwrap());
         let NewRoomOutcome::New(view) = engine.create_room(&ann, lobby).await.unwrap() else {
             unreachable!("the store is new")

@@ -5,16 +5,25 @@ use bytes::{Buf, BytesMut};
 /// How the payload of a message's event begins.
 pub const MESSAGE: &[u8] = br#"{"type":"message","#;
 
-/// How many text frames of a server a run of bytes holds. It reads headers only.
-pub fn frames_in(mut bytes: &[u8]) -> usize {
+/// How many events of messages a run of whole frames holds. It reads how each frame begins.
+pub fn messages_in(bytes: &[u8]) -> usize {
+    frames_with(bytes, MESSAGE)
+}
+
+/// How many acks it holds.
+pub fn acks_in(bytes: &[u8]) -> usize {
+    frames_with(bytes, br#"{"type":"ack","#)
+}
+
+fn frames_with(mut bytes: &[u8], beginning: &[u8]) -> usize {
     let mut frames = 0;
     while let [_, length, rest @ ..] = bytes {
-        let end = match (length, rest) {
-            (126, [high, low, ..]) => 2 + usize::from(u16::from_be_bytes([*high, *low])),
-            (length, _) => usize::from(*length),
+        let (payload, length) = match (length, rest) {
+            (126, [high, low, payload @ ..]) => (payload, usize::from(u16::from_be_bytes([*high, *low]))),
+            (length, payload) => (payload, usize::from(*length)),
         };
-        bytes = rest.get(end..).unwrap_or_default();
-        frames += 1;
+        frames += usize::from(payload.starts_with(beginning));
+        bytes = payload.get(length..).unwrap_or_default();
     }
     frames
 }
@@ -54,13 +63,17 @@ mod tests {
     use crate::event;
 
     #[test]
-    fn frames_are_counted_by_their_headers() {
+    fn events_are_counted_among_other_frames() {
         let mut out = Vec::new();
-        assert_eq!(frames_in(&out), 0);
-        for (frames, text) in [(1, ""), (2, "short"), (3, &"x".repeat(125)), (4, &"x".repeat(60_000))] {
-            put_one(&mut out, Codec::Single, &text);
-            assert_eq!(frames_in(&out), frames);
+        assert_eq!(messages_in(&out), 0);
+        for messages in 1..4 {
+            for other in ["", "short", &"x".repeat(125), &"x".repeat(60_000)] {
+                put_one(&mut out, Codec::Single, &other);
+            }
+            put_one(&mut out, Codec::Single, &event(messages));
+            assert_eq!(messages_in(&out) as u64, messages);
         }
+        assert_eq!(acks_in(&out), 0);
     }
 
     #[test]
