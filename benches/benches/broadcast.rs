@@ -1,108 +1,79 @@
 //! One room, many subscribers: from handing in to the last of them having it.
 //!
 //! Everything runs on one thread. Each subscriber is a task of its own, as a connection is, and takes what there is when
-//! it is woken. A number is the time of one publish (of 1 event, or of 8 at once) until all subscribers have it; the
-//! rate is deliveries a second.
+//! it is woken. A number is the time of one publish (of 1, 8 or 64 events at once) until all subscribers have it; the
+//! rate is the time of one delivery. It is CPU time: a wait in which events gather is none.
 //!
 //! The engine's events come as those of another node do: committed to the store in memory, and told over the bus, as
-//! many as there are in one notice. A `send` would wait for the commit's pace, some milliseconds in which nothing is
-//! done, and hide what is asked here. What the store and the bus cost is in the figures; with many subscribers it is
+//! many as there are in one notice. What the store and the bus cost is in the figures; with many subscribers it is
 //! little. The baselines only hand a ready event on: no room, no rights, no place from which to come back.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
-use std::{
-    future::poll_fn,
-    hint::black_box,
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{future::poll_fn, hint::black_box, sync::Arc, task::Poll, time::Duration};
 
-use chat_benches::{TEXT_BYTES, Tally, event, frames_in};
+use chat_benches::{cpu::CpuTime, event, house::House, tally::Tally, wire::messages_in};
 use chat_core::{
-    After, Codec, Draft, Engine, Identity, Incoming, NewRoomOutcome, RoomDraft, WireSession,
-    bus::{Bus, LocalBus, Notice},
-    ids::{RoomNo, Timestamp},
+    After, Codec, Identity, Incoming, WireSession,
     protocol::{Event, codec::put_one},
-    rights::{Actor, Visibility},
-    store::{Append, Appended, Change, MemoryStore, Require, Store},
 };
 use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
-    measurement::WallTime,
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+    measurement::Measurement,
 };
 use tokio::{
     runtime::Runtime,
     sync::{broadcast, mpsc},
     task::JoinSet,
-    time::timeout,
 };
 
-const SUBSCRIBERS: [usize; 3] = [1, 100, 1000];
-const EVENTS: [usize; 2] = [1, 8];
+const SUBSCRIBERS: [usize; 5] = [1, 10, 100, 1000, 10_000];
+const EVENTS: [usize; 3] = [1, 8, 64];
 
-/// What a baseline's queue holds: more than is ever published at once.
+/// What a baseline's queue holds: as much as is ever published at once.
 const QUEUE_EVENTS: usize = 64;
-
-/// How long a session that is joining is waited for before it is looked at again.
-const GREETING_WAIT: Duration = Duration::from_millis(1);
 
 /// Something that hands events to subscribers, whose tasks end with it.
 struct Stage<P> {
     publisher: P,
+    subscribers: usize,
     tally: Tally,
-    _subscribers: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
-impl<P: AsyncFn(usize)> Stage<P> {
-    async fn publish(&self, subscribers: usize, events: usize) {
-        self.tally.expect(subscribers * events);
-        (self.publisher)(events).await;
-        self.tally.all_arrived().await;
+trait Publisher {
+    async fn publish(&self, events: usize);
+
+    /// Done between two measurements.
+    async fn forget(&self) {}
+}
+
+impl<P: Publisher> Stage<P> {
+    /// The CPU time until so many publishes, one after the other, have reached everybody.
+    async fn publish(&self, publishes: u64, events: usize) -> Duration {
+        self.publisher.forget().await;
+        let start = CpuTime.start();
+        for _ in 0..publishes {
+            self.tally.expect(self.subscribers * events);
+            self.publisher.publish(events).await;
+            self.tally.all_arrived().await;
+        }
+        CpuTime.end(start)
     }
 }
 
-/// An engine with one room, and what another node over the same store would do.
-struct House {
-    engine: Engine,
-    store: MemoryStore,
-    bus: LocalBus,
-    room: RoomNo,
-    ann: Actor,
-}
-
-impl House {
-    async fn build() -> Self {
-        let (store, bus, ann) = (MemoryStore::new(), LocalBus::new(), Identity::new("ann").unwrap());
-        let engine = Engine::builder(store.clone()).bus(bus.clone()).build().await.unwrap();
-        let lobby = RoomDraft::group(Visibility::Public).id("lobby".parse().unwrap());
-        let NewRoomOutcome::New(view) = engine.create_room(&ann, lobby).await.unwrap() else {
-            unreachable!("the store is new")
-        };
-        Self { engine, store, bus, room: view.room.no, ann: ann.actor() }
+impl Publisher for House {
+    async fn publish(&self, events: usize) {
+        self.commit(events).await;
     }
 
-    async fn commit(&self, events: usize) {
-        let append = || Append {
-            room: self.room,
-            actor: self.ann.clone(),
-            at: Timestamp(1_764_000_000_000),
-            change: Change::Message(Draft::text("x".repeat(TEXT_BYTES))),
-            require: Require::default(),
-        };
-        let batch = (0..events).map(|_| append()).collect();
-        let outcomes = self.store.append(batch).await.unwrap().into_iter();
-        let committed = outcomes.map(|outcome| match outcome {
-            Ok(Appended::New(committed)) => committed,
-            other => unreachable!("a message without a key is always new: {other:?}"),
-        });
-        self.bus.publish(Notice::Committed(committed.collect()));
+    async fn forget(&self) {
+        self.forget().await;
     }
 }
 
 /// Sessions of one user, so that nobody has to be told who is online.
-async fn local_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
+async fn local_sessions(subscribers: usize) -> Stage<House> {
     let (house, tally, mut tasks) = (House::build().await, Tally::default(), JoinSet::new());
     for _ in 0..subscribers {
         let mut session = house.engine.connect(Identity::new("bob").unwrap());
@@ -114,36 +85,47 @@ async fn local_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
             }
         });
     }
-    Stage { publisher: async move |events| house.commit(events).await, tally, _subscribers: tasks }
+    Stage { publisher: house, subscribers, tally, _tasks: tasks }
 }
 
 /// The same up to the bytes that a socket would get.
-async fn wire_sessions(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
+async fn wire_sessions(subscribers: usize) -> Stage<House> {
     let (house, tally, mut tasks) = (House::build().await, Tally::default(), JoinSet::new());
-    let mut sessions: Vec<WireSession> =
-        (0..subscribers).map(|_| house.engine.attach(Identity::new("bob").unwrap(), Codec::Single)).collect();
-    for session in &mut sessions {
+    for _ in 0..subscribers {
+        let mut session = house.engine.attach(Identity::new("bob").unwrap(), Codec::Single);
         session.handle_text(r#"{"type":"join","id":1,"room":"lobby"}"#);
-        while !session.is_idle() {
-            // Until `joined` has come; what is told of bob being online may come behind it.
-            let _ = timeout(GREETING_WAIT, poll_fn(|cx| session.poll_bytes(cx))).await;
-        }
-    }
-    for mut session in sessions {
-        let mut cx = Context::from_waker(Waker::noop());
-        while session.poll_bytes(&mut cx).is_ready() {}
+        joined(&mut session).await;
         let tally = tally.clone();
         tasks.spawn(async move {
             loop {
-                tally.arrived(frames_in(&black_box(poll_fn(|cx| session.poll_bytes(cx)).await)));
+                tally.arrived(messages_in(&black_box(poll_fn(|cx| session.poll_bytes(cx)).await)));
             }
         });
     }
-    Stage { publisher: async move |events| house.commit(events).await, tally, _subscribers: tasks }
+    Stage { publisher: house, subscribers, tally, _tasks: tasks }
+}
+
+/// Waits until what the session was told is answered, and throws the answers away.
+async fn joined(session: &mut WireSession) {
+    let answered = poll_fn(|cx| {
+        while session.poll_bytes(cx).is_ready() {}
+        if session.is_idle() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    answered.await;
 }
 
 /// Baseline: tokio's broadcast channel.
-fn tokio_broadcast(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
+struct Channel(broadcast::Sender<Arc<Event>>);
+
+impl Publisher for Channel {
+    async fn publish(&self, events: usize) {
+        for _ in 0..events {
+            self.0.send(Arc::new(event(1))).unwrap();
+        }
+    }
+}
+
+fn channel(subscribers: usize) -> Stage<Channel> {
     let (sender, _) = broadcast::channel::<Arc<Event>>(QUEUE_EVENTS);
     let (tally, mut tasks) = (Tally::default(), JoinSet::new());
     for _ in 0..subscribers {
@@ -155,16 +137,25 @@ fn tokio_broadcast(subscribers: usize) -> Stage<impl AsyncFn(usize)> {
             }
         });
     }
-    let publisher = async move |events| {
-        for _ in 0..events {
-            sender.send(Arc::new(event(1))).unwrap();
-        }
-    };
-    Stage { publisher, tally, _subscribers: tasks }
+    Stage { publisher: Channel(sender), subscribers, tally, _tasks: tasks }
 }
 
-/// Baseline: a queue for each subscriber; each does `work` with what it takes.
-fn queues(subscribers: usize, work: fn(&Event)) -> Stage<impl AsyncFn(usize)> {
+/// Baseline: a queue for each subscriber.
+struct Queues(Vec<mpsc::Sender<Arc<Event>>>);
+
+impl Publisher for Queues {
+    async fn publish(&self, events: usize) {
+        for _ in 0..events {
+            let event = Arc::new(event(1));
+            for sender in &self.0 {
+                sender.try_send(event.clone()).unwrap();
+            }
+        }
+    }
+}
+
+/// Each subscriber does `work` with what it takes.
+fn queues(subscribers: usize, work: fn(&Event)) -> Stage<Queues> {
     let (tally, mut tasks, mut senders) = (Tally::default(), JoinSet::new(), Vec::new());
     for _ in 0..subscribers {
         let (sender, mut receiver) = mpsc::channel::<Arc<Event>>(QUEUE_EVENTS);
@@ -177,15 +168,7 @@ fn queues(subscribers: usize, work: fn(&Event)) -> Stage<impl AsyncFn(usize)> {
             }
         });
     }
-    let publisher = async move |events| {
-        for _ in 0..events {
-            let event = Arc::new(event(1));
-            for sender in &senders {
-                sender.try_send(event.clone()).unwrap();
-            }
-        }
-    };
-    Stage { publisher, tally, _subscribers: tasks }
+    Stage { publisher: Queues(senders), subscribers, tally, _tasks: tasks }
 }
 
 fn take(event: &Event) {
@@ -198,41 +181,46 @@ fn encode(event: &Event) {
     black_box(frame);
 }
 
-fn measure<P: AsyncFn(usize)>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
+fn measure<P: Publisher>(
+    group: &mut BenchmarkGroup<'_, CpuTime>,
     runtime: &Runtime,
     name: &str,
-    (subscribers, events): (usize, usize),
-    stage: &Stage<P>,
+    subscribers: usize,
+    stage: impl AsyncFn(usize) -> Stage<P>,
 ) {
-    group.throughput(Throughput::Elements((subscribers * events) as u64));
-    let id = BenchmarkId::new(name, format!("{subscribers} subscribers, {events} at once"));
-    group.bench_function(id, |bench| {
-        bench.to_async(runtime).iter(|| stage.publish(subscribers, events));
-    });
+    // Where a filter leaves all of it out, nobody subscribes.
+    let mut staged = None;
+    for events in EVENTS {
+        group.throughput(Throughput::Elements((subscribers * events) as u64));
+        let id = BenchmarkId::new(name, format!("{subscribers} subscribers, {events} at once"));
+        group.bench_function(id, |bench| {
+            let stage = &*staged.get_or_insert_with(|| runtime.block_on(stage(subscribers)));
+            bench.to_async(runtime).iter_custom(|publishes| stage.publish(publishes, events));
+        });
+    }
 }
 
-fn broadcast(criterion: &mut Criterion) {
+fn broadcast(criterion: &mut Criterion<CpuTime>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut group = criterion.benchmark_group("broadcast");
-    group.sample_size(20).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
+    group.sample_size(15).measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
     for subscribers in SUBSCRIBERS {
-        for events in EVENTS {
-            let size = (subscribers, events);
-            let local = runtime.block_on(local_sessions(subscribers));
-            measure(&mut group, &runtime, "engine, LocalSession", size, &local);
-            let wire = runtime.block_on(wire_sessions(subscribers));
-            measure(&mut group, &runtime, "engine, WireSession", size, &wire);
-            let channel = runtime.block_on(async { tokio_broadcast(subscribers) });
-            measure(&mut group, &runtime, "tokio broadcast of Arc", size, &channel);
-            let shared = runtime.block_on(async { queues(subscribers, take) });
-            measure(&mut group, &runtime, "mpsc of Arc each", size, &shared);
-            let encoded = runtime.block_on(async { queues(subscribers, encode) });
-            measure(&mut group, &runtime, "mpsc each, encoded each", size, &encoded);
-        }
+        // Samples of equal length, so that those of the slow ones stay short.
+        group.sampling_mode(if subscribers < 1000 { SamplingMode::Auto } else { SamplingMode::Flat });
+        measure(&mut group, &runtime, "engine, LocalSession", subscribers, local_sessions);
+        measure(&mut group, &runtime, "engine, WireSession", subscribers, wire_sessions);
+        measure(&mut group, &runtime, "tokio broadcast of Arc", subscribers, async |count| channel(count));
+        let shared = async |count| queues(count, take);
+        measure(&mut group, &runtime, "mpsc of Arc each", subscribers, shared);
+        let encoded = async |count| queues(count, encode);
+        measure(&mut group, &runtime, "mpsc each, encoded each", subscribers, encoded);
     }
     group.finish();
 }
 
-criterion_group!(benches, broadcast);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = broadcast
+}
 criterion_main!(benches);
