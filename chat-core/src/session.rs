@@ -95,6 +95,11 @@ impl Session {
         self.connection.unanswered == 0
     }
 
+    /// Whether the last [`Session::drain`] left nothing: there is more once the bell has rung, or something was handed in.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.welcome.is_none() && self.replies.is_empty() && self.active.is_empty()
+    }
+
     /// Takes one command, or what could not be read as one.
     pub(crate) fn handle_request(&mut self, now: Now, request: Result<Request, BadRequest>) {
         self.connection.now = now;
