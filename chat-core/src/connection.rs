@@ -1,12 +1,10 @@
 //! What the lanes of one connection share.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
     bell::LaneNo,
+    few::FewMap,
     hub::{Address, Hub},
     ids::ConnId,
     mail::Mailbox,
@@ -46,7 +44,7 @@ pub(crate) struct Connection {
     pub(crate) woken: Vec<LaneNo>,
     /// Bytes of commands that have not begun.
     pub(crate) waiting_bytes: usize,
-    tickets: BTreeMap<u64, LaneNo>,
+    tickets: FewMap<u64, LaneNo>,
     next_ticket: u64,
 }
 
@@ -66,7 +64,7 @@ impl Connection {
             history: Turn::default(),
             woken: Vec::new(),
             waiting_bytes: 0,
-            tickets: BTreeMap::new(),
+            tickets: FewMap::new(),
             next_ticket: 0,
         }
     }
@@ -117,7 +115,8 @@ impl Connection {
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     holder: Option<LaneNo>,
-    waiters: VecDeque<LaneNo>,
+    /// In the order of their turns.
+    waiters: Vec<LaneNo>,
 }
 
 impl Turn {
@@ -126,7 +125,7 @@ impl Turn {
         if self.holder.is_none() {
             self.holder = Some(lane);
         } else if self.holder != Some(lane) && !self.waiters.contains(&lane) {
-            self.waiters.push_back(lane);
+            self.waiters.push(lane);
         }
         self.holder == Some(lane)
     }
@@ -139,7 +138,7 @@ impl Turn {
     pub(crate) fn release(&mut self, lane: LaneNo) -> Option<LaneNo> {
         self.waiters.retain(|waiter| *waiter != lane);
         if self.holder == Some(lane) {
-            self.holder = self.waiters.pop_front();
+            self.holder = (!self.waiters.is_empty()).then(|| self.waiters.remove(0));
             return self.holder;
         }
         None

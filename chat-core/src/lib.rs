@@ -46,6 +46,7 @@ mod committer;
 mod connection;
 mod driver;
 mod engine;
+mod few;
 mod gather;
 mod hub;
 pub mod ids;

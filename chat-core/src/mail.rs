@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     bell::Attention,
+    few,
     protocol::{CommandError, HistoryPage},
     rights::Role,
     room::RoomCell,
@@ -35,7 +36,7 @@ pub(crate) enum News {
     /// Whether this user may see the room.
     Viewed(Result<(), CommandError>),
     /// The room as this user now sees it, if there is one.
-    Renewed(Option<RoomView>),
+    Renewed(Option<Box<RoomView>>),
     /// A page to catch up with.
     Page(Result<Page, NoPage>),
     /// A page for the user.
@@ -48,7 +49,7 @@ pub(crate) struct Opened {
     /// The room.
     pub cell: Arc<RoomCell>,
     /// As this user sees it.
-    pub view: RoomView,
+    pub view: Box<RoomView>,
     /// With which role.
     pub role: Role,
 }
@@ -68,7 +69,7 @@ impl Mailbox {
 
     /// Brings an answer.
     pub(crate) fn post(&self, letter: Letter) {
-        self.letters().push_back(letter);
+        few::push_back(&mut self.letters(), letter);
         self.attention.bell().ring();
     }
 

@@ -4,14 +4,12 @@
 //! mailbox, and [`Session::drain`] gives what there is to say. It holds a [`Lane`] for each room: replies keep their
 //! order within one, and rooms take turns.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     bell::{Doorbell, LaneNo},
     connection::{Acks, Connection},
+    few::FewMap,
     hub::Hub,
     ids::{ConnId, RoomId},
     lane::{Flow, Lane},
@@ -29,14 +27,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
-    lanes: BTreeMap<LaneNo, Lane>,
-    by_room: BTreeMap<RoomId, LaneNo>,
+    lanes: FewMap<LaneNo, Box<Lane>>,
+    by_room: FewMap<RoomId, LaneNo>,
     next_lane: u32,
     /// Lanes that may have something to say, in the order of their turns.
     active: VecDeque<LaneNo>,
     /// Empty between two calls: memory for lanes that are stirred.
     stirred: Vec<LaneNo>,
-    welcome: Option<Welcome>,
+    welcome: Option<Box<Welcome>>,
     /// Replies to what concerns no room.
     replies: VecDeque<(Option<CommandId>, Reply)>,
 }
@@ -53,12 +51,12 @@ impl Session {
         let connection = Connection::new(now, conn, who, acks, hub);
         Self {
             connection,
-            lanes: BTreeMap::new(),
-            by_room: BTreeMap::new(),
+            lanes: FewMap::new(),
+            by_room: FewMap::new(),
             next_lane: 0,
             active: VecDeque::new(),
             stirred: Vec::new(),
-            welcome: Some(welcome),
+            welcome: Some(Box::new(welcome)),
             replies: VecDeque::new(),
         }
     }
@@ -81,7 +79,7 @@ impl Session {
     /// Up to where this connection has everything of a room that it has joined.
     #[cfg(feature = "testing")]
     pub(crate) fn position(&self, room: &RoomId) -> Option<crate::ids::Seq> {
-        self.by_room.get(room).and_then(|no| self.lanes.get(no)).and_then(Lane::position)
+        self.by_room.get(room).and_then(|no| self.lanes.get(no)).and_then(|lane| lane.position())
     }
 
     /// Whether another command is welcome: not while too many wait for their replies.
@@ -95,6 +93,11 @@ impl Session {
     /// Whether every command has been answered.
     pub(crate) const fn is_answered(&self) -> bool {
         self.connection.unanswered == 0
+    }
+
+    /// Whether the last [`Session::drain`] left nothing: there is more once the bell has rung, or something was handed in.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.welcome.is_none() && self.replies.is_empty() && self.active.is_empty()
     }
 
     /// Takes one command, or what could not be read as one.
@@ -127,11 +130,11 @@ impl Session {
     }
 
     fn in_room(&mut self, id: Option<CommandId>, room: RoomId, command: Result<RoomCommand, CommandError>) {
-        let no = *self.by_room.entry(room.clone()).or_insert_with(|| {
+        let no = *self.by_room.get_or_insert_with(room.clone(), || {
             self.next_lane += 1;
             LaneNo(self.next_lane)
         });
-        let lane = self.lanes.entry(no).or_insert_with(|| Lane::new(no, room));
+        let lane = self.lanes.get_or_insert_with(no, || Box::new(Lane::new(no, room)));
         lane.handle_command(id, command, &mut self.connection);
         self.activate(no);
     }
@@ -153,7 +156,7 @@ impl Session {
     fn turn_over(&mut self, no: LaneNo, flow: Flow) {
         if flow == Flow::Full {
             self.activate(no);
-        } else if self.lanes.get(&no).is_some_and(Lane::is_done) {
+        } else if self.lanes.get(&no).is_some_and(|lane| lane.is_done()) {
             self.forget(no);
         }
         for no in std::mem::take(&mut self.connection.woken) {

@@ -13,7 +13,7 @@ use std::{
 /// The layers of chat-core, lowest first. A module sees its own layer and those below. A module that is in no layer
 /// fails; one that does not exist does not matter.
 const LAYERS: &[&[&str]] = &[
-    &["ids", "limits", "time"],
+    &["few", "ids", "limits", "time"],
     &["rights", "protocol"],
     &["store", "bus", "policy", "metrics", "bell"],
     // The state machines, each on those below it.

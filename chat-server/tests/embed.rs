@@ -74,7 +74,7 @@ async fn connect(address: SocketAddr, user: Option<&str>) -> Result<Client<TcpSt
     let stream = TcpStream::connect(address).await.unwrap();
     match tokio_tungstenite::client_async(request, stream).await {
         Ok((socket, _)) => Ok(Client::of(socket)),
-        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+        Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
         Err(other) => panic!("{other}"),
     }
 }

@@ -401,7 +401,7 @@ async fn a_token_renews_a_connection_of_its_own_user_only() {
     assert_eq!(status, 101);
     let socket = tokio_tungstenite::WebSocketStream::from_raw_socket(
         stream,
-        tokio_tungstenite::tungstenite::protocol::Role::Client,
+        tungstenite::protocol::Role::Client,
         None,
     );
     let mut client = Client::of(socket.await);

@@ -51,7 +51,7 @@ struct Plain {
     is_over: bool,
     /// How its own close frame ends it.
     closed: Option<Ending>,
-    /// Whether what came before the end in the same read may be lost with it.
+    /// Whether the end may come before the whole of what is wrong is there.
     may_lose: bool,
     fragments: Option<(u8, Vec<u8>)>,
     /// What the message under way has taken on the wire.
@@ -126,11 +126,6 @@ impl Plain {
         }
         // The bytes of a message are counted at the end of each read: what ends before that is let pass.
         plain.is_over |= plain.is_overrun();
-        if (plain.is_over || plain.closed.is_some()) && !wire.is_empty() {
-            // The gate looks at a whole read, and so at what stands behind the end, which may look like anything.
-            plain.codes.extend([1002, 1008]);
-            plain.may_lose = true;
-        }
         plain
     }
 

@@ -70,15 +70,16 @@ impl WireSession {
     /// Write all of it before anything else goes to the socket, then ask again, until it is pending.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         loop {
+            // Whatever is new by itself rings: without a ring, a wake for another reason costs no look at the rooms.
+            if self.drained && self.session.bell().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             let mut sink = WireSink::new(self.codec, self.engine.limits().flush_bytes);
             self.session.drain(self.engine.inner.clock.now(), &mut sink);
+            self.drained = self.session.is_drained();
             if let Some((bytes, messages)) = sink.finish() {
                 self.engine.inner.hub.metrics.delivered(messages);
                 return Poll::Ready(bytes);
-            }
-            self.drained = true;
-            if self.session.bell().poll(cx).is_pending() {
-                return Poll::Pending;
             }
         }
     }

@@ -303,7 +303,9 @@ impl Hub {
                 });
                 address.send(News::Viewed(seen));
             }
-            (Job::Renew { address, .. }, Done::View(Ok(view))) => address.send(News::Renewed(view)),
+            (Job::Renew { address, .. }, Done::View(Ok(view))) => {
+                address.send(News::Renewed(view.map(Box::new)));
+            }
             (Job::History { address, .. }, Done::History(history)) => address.send(News::History(history)),
             (Job::Page(PageJob { address, .. }), Done::Page(Ok(page))) => address.send(News::Page(page)),
             (Job::Fill { cell, .. }, Done::Page(Ok(page))) => self.filled(now, &cell, page.ok()),
@@ -361,7 +363,7 @@ impl Hub {
         // Who asked may be gone by now.
         self.at(now.mono + UNUSED_ROOM_DELAY, Timer::Unused(cell.clone()));
         self.metrics.rooms(lock(&self.rooms).len());
-        address.send(News::Opened(Ok(Opened { cell, view, role })));
+        address.send(News::Opened(Ok(Opened { cell, view: Box::new(view), role })));
     }
 
     // Rooms.

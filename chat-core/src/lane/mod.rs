@@ -10,6 +10,7 @@ use crate::{
     bell::{LaneNo, Stir},
     committer::{ReplyTo, Submission},
     connection::{Acks, Connection},
+    few,
     hub::Job,
     ids::{Epoch, RoomId, Seq, Timestamp},
     mail::{News, Opened, Outcome},
@@ -118,7 +119,7 @@ impl Lane {
     ) {
         let waiting = Waiting { id, since: connection.now.mono, command };
         connection.waiting_bytes += waiting.weight_bytes();
-        self.waiting.push_back(waiting);
+        few::push_back(&mut self.waiting, waiting);
         self.begin(connection);
     }
 
@@ -179,7 +180,7 @@ impl Lane {
     }
 
     fn reply(&mut self, id: Option<CommandId>, reply: Result<Reply, CommandError>) {
-        self.owed.push_back(Owed::Reply(id, reply.unwrap_or_else(Reply::Error)));
+        few::push_back(&mut self.owed, Owed::Reply(id, reply.unwrap_or_else(Reply::Error)));
     }
 
     // Joining and leaving.
@@ -339,7 +340,7 @@ impl Lane {
         {
             Ok(()) => {
                 seat.unsettled += 1;
-                self.owed.push_back(Owed::Outcome { ticket, id, since });
+                few::push_back(&mut self.owed, Owed::Outcome { ticket, id, since });
             }
             Err(error) => {
                 connection.tear(ticket);

@@ -37,7 +37,7 @@ pub(super) enum Feed {
     /// The store, which has been asked under this number.
     Asked(u64),
     /// The store has said how the room now is for this user.
-    Renewed(Option<RoomView>),
+    Renewed(Option<Box<RoomView>>),
     /// A page of the store, and where the timeline ended when it was read.
     Page { events: VecDeque<Event>, end: Option<End>, as_of: Seq },
 }

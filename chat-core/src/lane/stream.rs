@@ -141,7 +141,7 @@ impl Lane {
     }
 
     /// Takes what [`Lane::ask_rights`] asked for.
-    pub(super) fn take_view(&mut self, ticket: u64, view: Option<RoomView>) {
+    pub(super) fn take_view(&mut self, ticket: u64, view: Option<Box<RoomView>>) {
         if let Some(seat) = self.seat.as_mut().filter(|seat| seat.asked(ticket)) {
             seat.feed = Feed::Renewed(view);
         }

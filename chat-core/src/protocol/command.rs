@@ -1,6 +1,6 @@
 //! What a client asks for: bytes become a [`Command`] once, here.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -236,7 +236,7 @@ impl Fields<'_> {
     }
 
     fn command(&self) -> Result<Command, CommandError> {
-        let kind = self.kind.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        let kind = string("type", self.kind).ok().flatten();
         let command = match kind.as_deref() {
             Some("ping") => return Ok(Command::Ping),
             Some("auth") => return self.auth(),
@@ -345,8 +345,13 @@ fn value<'a, T: Deserialize<'a>>(
     raw.map(|raw| parse(raw).ok_or_else(|| CommandError::invalid(field, rule))).transpose()
 }
 
-fn string(field: &str, raw: Option<&RawValue>) -> Result<Option<String>, CommandError> {
-    value(field, "must be a string", raw)
+/// A string, borrowed unless something in it is escaped.
+fn string<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, CommandError> {
+    const RULE: &str = "must be a string";
+    match raw {
+        Some(raw) if raw.get().contains('\\') => Ok(value::<String>(field, RULE, Some(raw))?.map(Cow::Owned)),
+        raw => Ok(value::<&str>(field, RULE, raw)?.map(Cow::Borrowed)),
+    }
 }
 
 fn integer(field: &str, raw: Option<&RawValue>) -> Result<Option<u64>, CommandError> {

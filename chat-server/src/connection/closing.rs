@@ -7,7 +7,7 @@ use std::{
 
 use chat_core::protocol::CloseCode;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::CloseFrame;
 
 use super::{Connection, Phase, conversation::Conversation, transport::Transport};
 use crate::limits::{ANSWER_WAIT_MAX, CLOSE_WAIT_MAX, FIN_WAIT_MAX};

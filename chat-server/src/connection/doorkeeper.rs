@@ -15,7 +15,7 @@ use chat_core::{
 };
 use tokio::time::Instant;
 
-use super::{Exit, conversation::Conversation, pace::Pace};
+use super::{Exit, conversation::Conversation, pace::RefusalPace};
 use crate::{
     Server,
     auth::{AuthError, Grant},
@@ -37,7 +37,7 @@ pub(super) struct Doorkeeper {
     until: Option<Instant>,
     /// A token that is being looked at. Nothing is read meanwhile, and what was to end does not: the token came in time.
     check: Option<Box<Check>>,
-    refusals: Pace,
+    refusals: RefusalPace,
 }
 
 /// A token that is being looked at, and the command that it came with.
@@ -55,8 +55,9 @@ impl fmt::Debug for Check {
 impl Doorkeeper {
     /// The conversation of whoever has this grant; without one, of somebody who has yet to show a token.
     pub(super) fn new(server: Server, codec: Codec, grant: Option<Grant>) -> Self {
-        let until = Some(Instant::now() + AUTH_WAIT_MAX);
-        let refusals = Pace::of_refusals();
+        let now = Instant::now();
+        let until = Some(now + AUTH_WAIT_MAX);
+        let refusals = RefusalPace::new(now);
         let mut doorkeeper = Self { server, codec, session: None, until, check: None, refusals };
         if let Some(grant) = grant {
             doorkeeper.let_in(grant);

@@ -71,7 +71,7 @@ async fn open(State(endpoint): State<Endpoint>, request: Request) -> Response {
     lifecycle.spawn(async move {
         // A client that is gone by now has no use for an echo.
         if let Ok(upgraded) = upgrade.await {
-            start(upgraded, Echo { frame: Bytes::new(), fidelity }, settings).await;
+            start(upgraded, Echo { frame: Bytes::new(), fidelity }, settings);
         }
     });
     (StatusCode::SWITCHING_PROTOCOLS, handshake.answer()).into_response()

@@ -28,34 +28,38 @@ pub(super) struct Frames {
     /// Whether a message has begun whose last fragment is still to come.
     is_fragmented: bool,
     /// All that went into the message under way, headers too, control frames left out.
-    message_bytes: usize,
+    message_bytes: u64,
 }
 
 impl Frames {
-    /// Follows what was read next.
+    /// Follows what was read next, to the end of the frame under way. Returns how many of the bytes that took.
     ///
     /// # Errors
     /// [`Overlong`]: what came after it was not followed.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Overlong> {
-        while let Some((first, rest)) = bytes.split_first() {
-            if self.payload_left_bytes == 0 {
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, Overlong> {
+        let mut followed = 0;
+        while let Some(first) = bytes.get(followed) {
+            if self.payload_left_bytes > 0 {
+                let here_bytes = bytes.len() - followed;
+                let here_bytes =
+                    usize::try_from(self.payload_left_bytes).map_or(here_bytes, |left| left.min(here_bytes));
+                self.payload_left_bytes -= here_bytes as u64;
+                followed += here_bytes;
+                self.count(here_bytes as u64);
+            } else {
                 self.header[usize::from(self.header_bytes)] = *first;
                 self.header_bytes += 1;
-                bytes = rest;
+                followed += 1;
                 self.count(1);
-                if let Some(payload_bytes) = self.announced()? {
-                    self.payload_left_bytes = payload_bytes;
-                    self.end_frame_if_whole();
-                }
-            } else {
-                let here = usize::try_from(self.payload_left_bytes).unwrap_or(usize::MAX).min(bytes.len());
-                self.payload_left_bytes -= here as u64;
-                bytes = &bytes[here..];
-                self.count(here);
-                self.end_frame_if_whole();
+                let Some(payload_bytes) = self.announced()? else { continue };
+                self.payload_left_bytes = payload_bytes;
+            }
+            if self.payload_left_bytes == 0 {
+                self.end_frame();
+                break;
             }
         }
-        Ok(())
+        Ok(followed)
     }
 
     /// Whether a frame or a message has begun and not ended.
@@ -64,7 +68,7 @@ impl Frames {
     }
 
     /// Bytes of the message under way.
-    pub(super) const fn message_bytes(&self) -> usize {
+    pub(super) const fn message_bytes(&self) -> u64 {
         self.message_bytes
     }
 
@@ -89,10 +93,7 @@ impl Frames {
         }
     }
 
-    const fn end_frame_if_whole(&mut self) {
-        if self.payload_left_bytes > 0 {
-            return;
-        }
+    const fn end_frame(&mut self) {
         self.header_bytes = 0;
         if self.header[0] & CONTROL == 0 {
             self.is_fragmented = self.header[0] & FIN == 0;
@@ -102,7 +103,7 @@ impl Frames {
         }
     }
 
-    const fn count(&mut self, bytes: usize) {
+    const fn count(&mut self, bytes: u64) {
         if self.header[0] & CONTROL == 0 {
             self.message_bytes = self.message_bytes.saturating_add(bytes);
         }
@@ -130,12 +131,31 @@ mod tests {
         frame
     }
 
+    fn follow_all(frames: &mut Frames, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = &bytes[frames.follow(bytes).unwrap()..];
+        }
+    }
+
+    #[test]
+    fn one_frame_is_followed_at_a_time() {
+        let wire = [frame(0x01, 300), frame(0x89, 0), frame(0x80, 5)].concat();
+        let mut frames = Frames::default();
+        let mut at = 0;
+        for (frame_bytes, cut) in [(308, 100), (6, 1), (11, 0)] {
+            assert_eq!(frames.follow(&wire[at..at + cut]), Ok(cut));
+            assert_eq!(frames.follow(&wire[at + cut..]), Ok(frame_bytes - cut));
+            at += frame_bytes;
+        }
+        assert_eq!((at, frames.is_unfinished()), (wire.len(), false));
+    }
+
     /// After each byte: whether something is unfinished, and how many bytes of a message.
-    fn states(wire: &[u8], step: usize) -> Vec<(bool, usize)> {
+    fn states(wire: &[u8], step: usize) -> Vec<(bool, u64)> {
         let mut frames = Frames::default();
         let mut states = Vec::new();
         for bytes in wire.chunks(step) {
-            frames.follow(bytes).unwrap();
+            follow_all(&mut frames, bytes);
             states.push((frames.is_unfinished(), frames.message_bytes()));
         }
         states

@@ -1,19 +1,22 @@
-//! tungstenite's view of the socket: it reads through, but what it writes is held back.
+//! Between the socket and tungstenite: what the peer sends goes through in whole steps, what tungstenite writes is held back.
 //!
 //! Frames to the reader are encoded once for everybody, so they do not go through tungstenite, which would copy each
 //! into each connection's buffer. It still answers pings, and a pong that slipped into the middle of a half-written
 //! frame would break the stream. So [`Gate`] only collects tungstenite's bytes; [`Output`](super::output::Output), the
 //! one writer, puts them between two frames.
+//!
+//! Of what comes, tungstenite is handed no more than one frame at a time. So once it has told of a message it holds
+//! nothing of the next, and between two messages there need be no tungstenite at all.
 
 use std::{
-    io,
+    io::{self, Read, Write},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::Frame};
+use tokio::io::{AsyncRead, ReadBuf};
+use tungstenite::protocol::{CloseFrame, frame::Frame};
 
 use super::frames::Frames;
 use crate::limits::CONTROL_BYTES_MAX;
@@ -24,14 +27,16 @@ pub(super) struct Gate<S> {
     stream: S,
     /// Whole control frames that wait for their place in the output.
     control: Vec<u8>,
+    /// What was read and has had no turn yet.
+    unread: Bytes,
+    frames: Frames,
+    /// All that was ever read.
+    read_bytes: u64,
+    message_bytes_max: u32,
     /// Whether tungstenite was told to come again: nothing else will wake it.
     refused: bool,
     /// Whether our close frame is queued: after it nothing may follow.
     closed: bool,
-    /// All that was ever read.
-    read_bytes: u64,
-    frames: Frames,
-    message_bytes_max: usize,
     /// Why reading fails from now on.
     fault: Option<Fault>,
 }
@@ -48,19 +53,18 @@ pub(super) enum Fault {
 impl<S> Gate<S> {
     /// A stream from which `part` was read already. Reading fails once more than `message_bytes_max` went into one
     /// message.
-    pub(super) fn new(stream: S, part: &[u8], message_bytes_max: usize) -> Self {
-        let mut gate = Self {
+    pub(super) fn new(stream: S, part: Bytes, message_bytes_max: u32) -> Self {
+        Self {
             stream,
             control: Vec::new(),
-            refused: false,
-            closed: false,
-            read_bytes: 0,
+            read_bytes: part.len() as u64,
+            unread: part,
             frames: Frames::default(),
             message_bytes_max,
+            refused: false,
+            closed: false,
             fault: None,
-        };
-        gate.follow(part);
-        gate
+        }
     }
 
     pub(super) const fn stream(&self) -> &S {
@@ -91,9 +95,24 @@ impl<S> Gate<S> {
         frame.format(&mut self.control).expect("a Vec takes every write");
     }
 
-    /// Whether tungstenite must be polled again, now that its bytes may have room. Asking forgets it.
+    /// Whether tungstenite must write again, now that its bytes may have room. Asking forgets it.
     pub(super) fn take_refused(&mut self) -> bool {
         self.control.len() < CONTROL_BYTES_MAX && std::mem::take(&mut self.refused)
+    }
+
+    /// Whether tungstenite holds bytes that were refused.
+    pub(super) const fn has_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Takes what was read and has had no turn yet.
+    pub(super) fn take_unread(&mut self) -> Bytes {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Keeps what has had no turn yet.
+    pub(super) fn keep_unread(&mut self, bytes: Bytes) {
+        self.unread = bytes;
     }
 
     pub(super) const fn read_bytes(&self) -> u64 {
@@ -110,52 +129,68 @@ impl<S> Gate<S> {
         self.fault
     }
 
-    fn follow(&mut self, bytes: &[u8]) {
-        let followed = self.frames.follow(bytes);
+    /// Hands on what `bytes` begin with: some of one frame, or all of it.
+    fn hand_on(&mut self, bytes: &mut &[u8], buf: &mut [u8]) -> io::Result<usize> {
+        let most = bytes.len().min(buf.len());
+        let followed = self.frames.follow(&bytes[..most]);
         self.fault = match followed {
             Err(_overlong) => Some(Fault::Malformed),
-            Ok(()) if self.frames.message_bytes() > self.message_bytes_max => Some(Fault::Overrun),
-            Ok(()) => self.fault,
+            Ok(_) if self.frames.message_bytes() > self.message_bytes_max.into() => Some(Fault::Overrun),
+            Ok(_) => self.fault,
         };
+        let (Ok(handed), None) = (followed, self.fault) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let (now, later) = bytes.split_at(handed);
+        buf[..handed].copy_from_slice(now);
+        *bytes = later;
+        Ok(handed)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+impl<S: AsyncRead + Unpin> Gate<S> {
+    /// Reads from the stream once.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.fault.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            let read = &buf.filled()[before..];
-            self.read_bytes += read.len() as u64;
-            self.follow(read);
-        }
-        Poll::Ready(if self.fault.is_some() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) })
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.read_bytes += (buf.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: Unpin> AsyncWrite for Gate<S> {
+/// Bytes that were read, on their way through a gate: what tungstenite takes for its socket.
+#[derive(Debug)]
+pub(super) struct Passage<'a, S> {
+    pub(super) gate: &'a mut Gate<S>,
+    /// What is not handed on yet.
+    pub(super) bytes: &'a [u8],
+}
+
+impl<S> Read for Passage<'_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.gate.hand_on(&mut self.bytes, buf)
+    }
+}
+
+impl<S> Write for Passage<'_, S> {
     /// Takes all or nothing: so `control` always holds whole frames.
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.closed {
-            return Poll::Ready(Ok(buf.len()));
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let gate = &mut *self.gate;
+        if gate.closed {
+            return Ok(buf.len());
         }
-        if self.control.len() >= CONTROL_BYTES_MAX {
-            self.refused = true;
-            return Poll::Pending;
+        if gate.control.len() >= CONTROL_BYTES_MAX {
+            gate.refused = true;
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.control.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        gate.control.extend_from_slice(buf);
+        Ok(buf.len())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use axum::http::{
     request,
 };
 use chat_core::protocol::Codec;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tungstenite::handshake::derive_accept_key;
 
 use crate::error::ApiError;
 

@@ -1,30 +1,26 @@
 //! The reading side of a connection.
 
 use std::{
-    pin::Pin,
+    mem::MaybeUninit,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use chat_core::protocol::CloseCode;
-use futures_util::StreamExt;
 use tokio::{io::ReadBuf, time::Instant};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error, Message, Utf8Bytes,
-        error::ProtocolError,
-        protocol::{Role, WebSocketConfig},
-    },
+use tungstenite::{
+    Error, Message, Utf8Bytes,
+    error::ProtocolError,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
 use super::{
     Exit,
-    gate::{Fault, Gate},
-    pace::Pace,
+    gate::{Fault, Gate, Passage},
+    pace::ControlPace,
     transport::Transport,
 };
-use crate::limits::{CONTROL_BYTES_MAX, DISCARD_BYTES, FRAGMENTATION_MAX, READ_BYTES};
+use crate::limits::{ASSEMBLY_BYTES, CONTROL_BYTES_MAX, DISCARD_BYTES, FRAGMENTATION_MAX, READ_BYTES};
 
 /// A whole message.
 #[derive(Debug)]
@@ -43,43 +39,35 @@ enum FramesLeft {
     NoneAfterFault,
 }
 
-/// The messages of one peer, read by tungstenite.
+/// The messages of one peer, put together by tungstenite.
 #[derive(Debug)]
 pub(super) struct Input<S> {
-    socket: WebSocketStream<Gate<S>>,
-    /// Whether the stream had no more bytes when it was last read. Only then does tungstenite hold no whole message.
-    dry: bool,
+    gate: Gate<S>,
+    /// tungstenite, while it has something in hand: between two messages it has no state, and most connections are.
+    machine: Option<Box<WebSocketContext>>,
+    message_bytes_max: u32,
     /// Since when a message, or a frame, has begun and not ended.
     unfinished_since: Option<Instant>,
-    control_pace: Pace,
+    control_pace: ControlPace,
     frames: FramesLeft,
 }
 
 impl<S: Transport> Input<S> {
     /// Reads `part` first: what came together with the request.
-    pub(super) async fn new(stream: S, part: Vec<u8>, message_bytes_max: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BYTES)
-            .max_message_size(Some(message_bytes_max))
-            .max_frame_size(Some(message_bytes_max))
-            // tungstenite writes pongs only, and those at once.
-            .write_buffer_size(0)
-            .max_write_buffer_size(CONTROL_BYTES_MAX);
-        let gate = Gate::new(stream, &part, message_bytes_max.saturating_mul(FRAGMENTATION_MAX));
-        // Like every other read, the first counts for nothing where it has what tungstenite would let pass.
-        let part = if gate.fault().is_some() { Vec::new() } else { part };
-        let socket = WebSocketStream::from_partially_read(gate, part, Role::Server, Some(config)).await;
+    pub(super) fn new(stream: S, part: Bytes, message_bytes_max: usize) -> Self {
+        let message_bytes_max = u32::try_from(message_bytes_max).unwrap_or(u32::MAX);
         Self {
-            socket,
-            dry: false,
+            gate: Gate::new(stream, part, message_bytes_max.saturating_mul(FRAGMENTATION_MAX)),
+            machine: None,
+            message_bytes_max,
             unfinished_since: None,
-            control_pace: Pace::of_control_frames(),
+            control_pace: ControlPace::new(Instant::now()),
             frames: FramesLeft::Some,
         }
     }
 
-    pub(super) fn gate(&mut self) -> &mut Gate<S> {
-        self.socket.get_mut()
+    pub(super) const fn gate(&mut self) -> &mut Gate<S> {
+        &mut self.gate
     }
 
     pub(super) const fn unfinished_since(&self) -> Option<Instant> {
@@ -115,19 +103,70 @@ impl<S: Transport> Input<S> {
         }
     }
 
+    /// The next message of any kind; `None` once the stream has ended or broken.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        if self.dry {
-            ready!(self.gate().stream().poll_readable(cx));
+        let mut room = [const { MaybeUninit::uninit() }; READ_BYTES];
+        loop {
+            let kept = self.gate.take_unread();
+            if !kept.is_empty() {
+                let (message, left_bytes) = self.assemble(&kept);
+                self.gate.keep_unread(kept.slice(kept.len() - left_bytes..));
+                if message.is_some() {
+                    return Poll::Ready(message);
+                }
+            }
+            let mut read = ReadBuf::uninit(&mut room);
+            match self.gate.poll_read(cx, &mut read) {
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(None),
+            }
+            let fresh = read.filled();
+            let (message, left_bytes) = self.assemble(fresh);
+            if left_bytes > 0 {
+                self.gate.keep_unread(Bytes::copy_from_slice(&fresh[fresh.len() - left_bytes..]));
+            }
+            if message.is_some() {
+                return Poll::Ready(message);
+            }
         }
-        // A pong is queued by one read and written by the next: so it is always read until there is nothing more.
-        let message = self.socket.poll_next_unpin(cx);
-        self.dry = message.is_pending();
-        if self.dry {
-            let since =
-                self.gate().is_unfinished().then(|| self.unfinished_since.unwrap_or_else(Instant::now));
-            self.unfinished_since = since;
+    }
+
+    /// Looks for a message in what came, and says how many bytes there are behind it.
+    fn assemble(&mut self, bytes: &[u8]) -> (Option<Result<Message, Error>>, usize) {
+        let machine = self.machine.get_or_insert_with(|| machine(self.message_bytes_max));
+        let mut passage = Passage { gate: &mut self.gate, bytes };
+        let message = match machine.read(&mut passage) {
+            Err(error) if is_would_block(&error) => None,
+            message => Some(message),
+        };
+        let left_bytes = passage.bytes.len();
+        if matches!(message, Some(Ok(Message::Ping(_)))) {
+            self.pong();
         }
-        message
+        (message, left_bytes)
+    }
+
+    /// Has tungstenite write the pong that it owes, as far as the gate has room for it.
+    fn pong(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        // The second time takes the newest pong, which had no room behind those that the gate had refused before.
+        for _ in 0..2 {
+            // What the gate refuses it remembers, and it fails in no other way.
+            let _ = machine.flush(&mut Passage { gate: &mut self.gate, bytes: &[] });
+        }
+    }
+
+    /// There is nothing more for now.
+    fn rest(&mut self) {
+        let is_unfinished = self.gate.is_unfinished();
+        self.unfinished_since = is_unfinished.then(|| self.unfinished_since.unwrap_or_else(Instant::now));
+        if !is_unfinished && !self.gate.has_refused() {
+            self.machine = None;
+        }
     }
 
     fn exit_after(&mut self, error: &Error) -> Exit {
@@ -137,7 +176,7 @@ impl<S: Transport> Input<S> {
             Error::Protocol(_) => Exit::Close(CloseCode::Protocol),
             Error::Utf8(_) => Exit::Close(CloseCode::BadUtf8),
             Error::Capacity(_) => Exit::Close(CloseCode::TooLarge),
-            _ => match self.gate().fault() {
+            _ => match self.gate.fault() {
                 Some(Fault::Overrun) => Exit::Close(CloseCode::Policy),
                 Some(Fault::Malformed) => Exit::Close(CloseCode::Protocol),
                 None => Exit::Gone,
@@ -150,10 +189,12 @@ impl<S: Transport> Input<S> {
         self.unfinished_since = None;
     }
 
-    /// Whether [`poll_received`](Self::poll_received) must be called again, as pongs now have room that had none.
-    pub(super) fn is_owed_a_poll(&mut self) -> bool {
-        let owed = self.gate().take_refused();
-        self.dry &= !owed;
+    /// Queues pongs that had no room before, if there is some now. Whether it did.
+    pub(super) fn catch_up_pongs(&mut self) -> bool {
+        let owed = self.gate.take_refused();
+        if owed {
+            self.pong();
+        }
         owed
     }
 
@@ -167,21 +208,124 @@ impl<S: Transport> Input<S> {
     /// A socket that is closed with bytes unread resets the connection, and the peer may lose our close frame.
     pub(super) fn poll_peer_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.frames == FramesLeft::Some {
-            match ready!(self.socket.poll_next_unpin(cx)) {
+            match ready!(self.poll_message(cx)) {
                 None => return Poll::Ready(()),
                 Some(Ok(Message::Close(_))) => self.frames = FramesLeft::NoneAfterClose,
                 Some(Err(_)) => self.frames = FramesLeft::NoneAfterFault,
                 Some(Ok(_)) => {}
             }
         }
-        let (stream, _) = self.gate().writer();
-        let mut bytes = [0; DISCARD_BYTES];
+        let mut room = [const { MaybeUninit::uninit() }; DISCARD_BYTES];
         loop {
-            let mut buf = ReadBuf::new(&mut bytes);
-            match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
+            let mut read = ReadBuf::uninit(&mut room);
+            match ready!(self.gate.poll_read(cx, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => {}
                 _ => return Poll::Ready(()),
             }
         }
+    }
+}
+
+/// tungstenite at the beginning of a message.
+fn machine(message_bytes_max: u32) -> Box<WebSocketContext> {
+    let message_bytes_max = usize::try_from(message_bytes_max).unwrap_or(usize::MAX);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(ASSEMBLY_BYTES)
+        .max_message_size(Some(message_bytes_max))
+        .max_frame_size(Some(message_bytes_max))
+        // tungstenite writes pongs only, and those at once.
+        .write_buffer_size(0)
+        .max_write_buffer_size(CONTROL_BYTES_MAX);
+    Box::new(WebSocketContext::new(Role::Server, Some(config)))
+}
+
+fn is_would_block(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::poll_fn;
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const MESSAGE_BYTES_MAX: usize = 100_000;
+
+    /// A client's frame, masked with zeroes.
+    fn frame(first: u8, payload_bytes: usize) -> Vec<u8> {
+        let mut frame = vec![first, 0x80 | 127];
+        frame.extend((payload_bytes as u64).to_be_bytes());
+        match payload_bytes {
+            0..126 => frame.splice(1.., [0x80 | u8::try_from(payload_bytes).unwrap()]).for_each(drop),
+            _ => assert!(payload_bytes > u16::MAX.into(), "a length in between is not needed here"),
+        }
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + payload_bytes, b'x');
+        frame
+    }
+
+    /// Reads until nothing more is there: the lengths of the messages.
+    async fn read_all(input: &mut Input<DuplexStream>) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        poll_fn(|cx| {
+            while let Poll::Ready(received) = input.poll_received(cx) {
+                let Received::Text(text) = received.unwrap() else { panic!("it is text") };
+                lengths.push(text.len());
+            }
+            Poll::Ready(())
+        })
+        .await;
+        lengths
+    }
+
+    #[tokio::test]
+    async fn between_two_messages_nothing_is_held() {
+        let (mut peer, stream) = duplex(1 << 20);
+        let mut input = Input::new(stream, frame(0x81, 3).into(), MESSAGE_BYTES_MAX);
+        assert_eq!(read_all(&mut input).await, [3]);
+        for lengths in [vec![70_000], vec![5, 0, 7], vec![70_000, 1, 80_000], vec![2; 5000]] {
+            let wire: Vec<u8> = lengths.iter().flat_map(|length| frame(0x81, *length)).collect();
+            // A ping in between leaves nothing either, once its pong has gone to the gate.
+            peer.write_all(&[wire, frame(0x89, 4)].concat()).await.unwrap();
+            assert_eq!(read_all(&mut input).await, lengths);
+            assert!(input.machine.is_none() && input.gate.take_unread().is_empty());
+            assert_eq!(input.gate.writer().1.split_off(0), b"\x8a\x04xxxx");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_unfinished_is_held() {
+        let (mut peer, stream) = duplex(1 << 20);
+        let mut input = Input::new(stream, Bytes::new(), MESSAGE_BYTES_MAX);
+        let message = [frame(0x01, 10), frame(0x89, 0), frame(0x80, 20)].concat();
+        for (at, byte) in message.iter().enumerate() {
+            assert_eq!(input.machine.is_some(), at > 0, "{at}");
+            peer.write_all(&[*byte]).await.unwrap();
+            let is_last = at + 1 == message.len();
+            assert_eq!(read_all(&mut input).await, if is_last { vec![30] } else { vec![] });
+        }
+        assert!(input.machine.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_pong_that_had_no_room_comes_later() {
+        let (mut peer, stream) = duplex(1 << 20);
+        let mut input = Input::new(stream, Bytes::new(), MESSAGE_BYTES_MAX);
+        let pings = 10;
+        peer.write_all(&frame(0x89, 125).repeat(pings)).await.unwrap();
+        assert_eq!(read_all(&mut input).await, [0; 0]);
+        let pong_bytes = 2 + 125;
+        let mut pongs = 0;
+        while input.gate.has_refused() {
+            assert!(input.machine.is_some());
+            assert!(!input.catch_up_pongs(), "there is no room yet");
+            pongs += input.gate.writer().1.split_off(0).len() / pong_bytes;
+            assert!(input.catch_up_pongs());
+        }
+        pongs += input.gate.writer().1.len() / pong_bytes;
+        assert!((5..=pings).contains(&pongs), "{pongs}");
+        assert_eq!(read_all(&mut input).await, [0; 0]);
+        assert!(input.machine.is_none());
     }
 }

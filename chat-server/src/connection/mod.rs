@@ -40,9 +40,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use chat_core::protocol::CloseCode;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::CloseFrame;
 
 use self::{
     closing::{ClosingStep, Peer},
@@ -105,14 +106,14 @@ enum Exit {
 
 impl<S: Transport, C: Conversation> Connection<S, C> {
     /// A connection over `stream`, from which `part` was read already.
-    async fn new(stream: S, part: Vec<u8>, conversation: C, settings: Settings) -> Self {
+    fn new(stream: S, part: Bytes, conversation: C, settings: Settings) -> Self {
         stream.tune();
         let now = Instant::now();
         let pings = Pings::new(now);
         Self {
             alarm: Alarm::new(pings.next_at()),
             open: OpenConnection::begin(),
-            input: Input::new(stream, part, settings.message_bytes_max).await,
+            input: Input::new(stream, part, settings.message_bytes_max),
             conversation: Fence::new(conversation),
             output: Output::default(),
             phase: Phase::Open,
@@ -178,7 +179,7 @@ impl<S: Transport, C: Conversation> Connection<S, C> {
             self.conversation.poll_progress(cx)?;
             let written = self.write(cx)?;
             self.open.learn(self.conversation.who());
-            if self.input.is_owed_a_poll() || (self.is_paused() && self.conversation.wants_input()) {
+            if self.input.catch_up_pongs() || (self.is_paused() && self.conversation.wants_input()) {
                 continue;
             }
             let due_at = self.conversation.due_at().into_iter().chain(self.pause_look_at).min();

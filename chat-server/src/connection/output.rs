@@ -24,12 +24,12 @@ pub(super) struct Output {
     control_sent_bytes: usize,
     /// All of all runs that the socket ever took, and what went out of it later than it was taken.
     moved_bytes: u64,
-    /// `None` while the socket takes something, or there is nothing for it.
-    stall: Option<Stall>,
+    /// `None` while the socket takes something, or there is nothing for it; boxed, as that is nearly always.
+    stall: Option<Box<Stall>>,
 }
 
 /// A time in which no byte moves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Stall {
     since: Instant,
     /// What the stream had sent when it began.
@@ -60,10 +60,10 @@ impl Output {
     /// The socket takes nothing now. A stream that had taken more than it sent may have sent some of that: then the
     /// stall begins anew, and the peer has shown that it is there.
     fn note_stall(&mut self, sent_bytes: u64) {
-        let before = self.stall.map_or(sent_bytes, |stall| stall.sent_bytes);
+        let before = self.stall.as_ref().map_or(sent_bytes, |stall| stall.sent_bytes);
         self.moved_bytes += sent_bytes - before;
         if self.stall.is_none() || sent_bytes != before {
-            self.stall = Some(Stall { since: Instant::now(), sent_bytes });
+            self.stall = Some(Box::new(Stall { since: Instant::now(), sent_bytes }));
         }
     }
 
@@ -90,8 +90,11 @@ impl Output {
                 ready!(poll_write_some(stream, cx, &control[self.control_sent_bytes..]))?;
             self.stall = None;
         }
-        control.clear();
-        self.control_sent_bytes = 0;
+        if self.control_sent_bytes > 0 {
+            // Control frames are rare: between two of them nothing is kept.
+            *control = Vec::new();
+            self.control_sent_bytes = 0;
+        }
         Pin::new(stream).poll_flush(cx)
     }
 
@@ -107,7 +110,7 @@ impl Output {
 
     /// Since when no byte moves to a peer for whom there are some.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
-        self.stall.map(|stall| stall.since)
+        self.stall.as_ref().map(|stall| stall.since)
     }
 }
 

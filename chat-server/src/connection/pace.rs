@@ -12,36 +12,31 @@ use crate::limits::{
     CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S, PING_PERIOD, PINGS_MISSED_MAX, REFUSALS_BURST, REFUSALS_PER_S,
 };
 
-/// Counts what a peer may do now and then: a bucket that asks the clock only when it is empty.
+/// Counts what a peer may do now and then, so many at once and so many a second: a bucket that asks the clock only when
+/// it is empty.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Pace<const BURST: u32, const PER_S: u32> {
     left: u32,
-    burst: u32,
-    per_s: u32,
     filled_at: Instant,
 }
 
-impl Pace {
-    /// A peer's pings and pongs.
-    pub(super) fn of_control_frames() -> Self {
-        Self::new(CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S)
-    }
+/// A peer's pings and pongs.
+pub(super) type ControlPace = Pace<CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S>;
 
-    /// A peer's commands that were refused as too many.
-    pub(super) fn of_refusals() -> Self {
-        Self::new(REFUSALS_BURST, REFUSALS_PER_S)
-    }
+/// A peer's commands that were refused as too many.
+pub(super) type RefusalPace = Pace<REFUSALS_BURST, REFUSALS_PER_S>;
 
-    fn new(burst: u32, per_s: u32) -> Self {
-        Self { left: burst, burst, per_s, filled_at: Instant::now() }
+impl<const BURST: u32, const PER_S: u32> Pace<BURST, PER_S> {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { left: BURST, filled_at: now }
     }
 
     /// Counts one; false where it is one too many.
     pub(super) fn allows(&mut self) -> bool {
         if self.left == 0 {
             let now = Instant::now();
-            let earned = now.duration_since(self.filled_at).as_secs().saturating_mul(self.per_s.into());
-            self.left = u32::try_from(earned).unwrap_or(u32::MAX).min(self.burst);
+            let earned = now.duration_since(self.filled_at).as_secs().saturating_mul(PER_S.into());
+            self.left = u32::try_from(earned).unwrap_or(u32::MAX).min(BURST);
             self.filled_at = now;
         }
         let allowed = self.left > 0;
@@ -131,7 +126,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn control_frames_pass_at_their_pace_and_no_faster() {
-        let mut pace = Pace::of_control_frames();
+        let mut pace = ControlPace::new(Instant::now());
         assert_eq!((0..1000).find(|_| !pace.allows()), Some(CONTROL_FRAMES_BURST));
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!((0..1000).find(|_| !pace.allows()), Some(2 * CONTROL_FRAMES_PER_S));

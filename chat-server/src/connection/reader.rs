@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -56,8 +55,7 @@ pub fn read_all(pieces: &[&[u8]], message_bytes_max: usize) -> Heard {
     let part = pieces.next().unwrap_or_default();
     let socket = Socket(pieces.collect());
     let (mut messages, mut answers) = (Vec::new(), Vec::new());
-    let input = Input::new(socket, part, message_bytes_max).now_or_never();
-    let Some(mut input) = input else { return Heard { messages, ending: Ending::Gone, answers } };
+    let mut input = Input::new(socket, part.into(), message_bytes_max);
     let mut cx = Context::from_waker(Waker::noop());
     let ending = loop {
         let received = input.poll_received(&mut cx);
@@ -71,7 +69,7 @@ pub fn read_all(pieces: &[&[u8]], message_bytes_max: usize) -> Heard {
                 break Ending::Answered(frame.map(|frame| frame.code.into()));
             }
             Poll::Ready(Err(Exit::Gone)) => break Ending::Gone,
-            Poll::Pending if input.is_owed_a_poll() || !input.gate().stream().0.is_empty() => {}
+            Poll::Pending if input.catch_up_pongs() || !input.gate().stream().0.is_empty() => {}
             Poll::Pending => break Ending::Open,
         }
     };

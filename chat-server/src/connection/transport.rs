@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -22,14 +23,6 @@ use crate::limits::SEND_BUFFER_BYTES;
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Sets the stream up, before it is used. A second time changes nothing.
     fn tune(&self) {}
-
-    /// Whether a read may find something. It saves the cost of a read that finds nothing: 829 → 482 ns a wake.
-    ///
-    /// A stream that buffers what it has read (TLS) must not answer by its socket.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = cx;
-        Poll::Ready(())
-    }
 
     /// All bytes that ever went out to the network, of a stream that takes more than it passes on (TLS). Of one that
     /// does not, what it takes is what moves, and it need not count: 0.
@@ -63,11 +56,6 @@ impl Transport for TcpStream {
         // A socket that refuses either still works.
         let _ = self.set_nodelay(true);
         let _ = socket2::SockRef::from(self).set_send_buffer_size(SEND_BUFFER_BYTES);
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // An error is found by the read that follows.
-        self.poll_read_ready(cx).map(drop)
     }
 
     fn has_unread(&self) -> bool {
@@ -175,14 +163,14 @@ impl<S: Transport> Transport for TlsStream<Counted<S>> {
 /// wrapped once more by hyper-util, as `axum::serve` does.
 ///
 /// The bytes are copied: hyper's would keep its whole read buffer, 8 KiB a connection.
-pub(super) fn take<S>(upgraded: Upgraded) -> Result<(S, Vec<u8>), Upgraded>
+pub(super) fn take<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match upgraded.downcast::<TokioIo<S>>() {
-        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.to_vec())),
+        Ok(parts) => Ok((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf))),
         Err(upgraded) => hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<S>>(upgraded)
-            .map(|parts| (parts.io.into_inner(), parts.read_buf.to_vec())),
+            .map(|parts| (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf))),
     }
 }
 

@@ -5,6 +5,7 @@ use axum::{
     http::{StatusCode, header::ALLOW},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -65,7 +66,7 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
                     lifecycle: server.lifecycle().clone(),
                     permit,
                 };
-                start(upgraded, Doorkeeper::new(server, handshake.codec(), grant), settings).await;
+                start(upgraded, Doorkeeper::new(server, handshake.codec(), grant), settings);
             }
             Err(error) => tracing::debug!(%error, "a connection was lost before its upgrade"),
         }
@@ -74,29 +75,24 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
 }
 
 /// Starts the connection's own task, which outlives the one of its upgrade and is as small as it can be.
-pub(super) async fn start(upgraded: Upgraded, conversation: impl Conversation, settings: Settings) {
+pub(super) fn start(upgraded: Upgraded, conversation: impl Conversation, settings: Settings) {
     // As this server's own listener has it, or as `axum::serve` does.
     let upgraded = match transport::take::<Patient<TcpStream>>(upgraded) {
-        Ok((stream, part)) => return start_over(stream.into_inner(), part, conversation, settings).await,
+        Ok((stream, part)) => return start_over(stream.into_inner(), part, conversation, settings),
         Err(upgraded) => upgraded,
     };
     let upgraded = match transport::take::<Patient<TlsStream<Counted<TcpStream>>>>(upgraded) {
-        Ok((stream, part)) => return start_over(stream.into_inner(), part, conversation, settings).await,
+        Ok((stream, part)) => return start_over(stream.into_inner(), part, conversation, settings),
         Err(upgraded) => upgraded,
     };
     match transport::take::<TcpStream>(upgraded) {
-        Ok((stream, part)) => start_over(stream, part, conversation, settings).await,
-        Err(upgraded) => start_over(Opaque::new(upgraded), Vec::new(), conversation, settings).await,
+        Ok((stream, part)) => start_over(stream, part, conversation, settings),
+        Err(upgraded) => start_over(Opaque::new(upgraded), Bytes::new(), conversation, settings),
     }
 }
 
-async fn start_over<S: Transport, C: Conversation>(
-    stream: S,
-    part: Vec<u8>,
-    conversation: C,
-    settings: Settings,
-) {
+fn start_over<S: Transport, C: Conversation>(stream: S, part: Bytes, conversation: C, settings: Settings) {
     tracing::trace!(stream = std::any::type_name::<S>(), "a socket begins");
     let lifecycle = settings.lifecycle.clone();
-    lifecycle.spawn(Connection::new(stream, part, conversation, settings).await);
+    lifecycle.spawn(Connection::new(stream, part, conversation, settings));
 }

@@ -2,16 +2,20 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, Write},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::CloseFrame;
 
-use super::{gate::Gate, output::Output, transport::Transport};
+use super::{
+    gate::{Gate, Passage},
+    output::Output,
+    transport::Transport,
+};
 
 /// What writes to a socket, without sessions and tasks: runs of frames, and between them control frames.
 ///
@@ -25,7 +29,7 @@ pub struct Writer {
 
 impl Default for Writer {
     fn default() -> Self {
-        Self { output: Output::default(), gate: Gate::new(Socket::default(), &[], 0), is_idle: true }
+        Self { output: Output::default(), gate: Gate::new(Socket::default(), Bytes::new(), 0), is_idle: true }
     }
 }
 
@@ -51,10 +55,9 @@ impl Writer {
     pub fn pong(&mut self, payload: &[u8]) -> bool {
         let length = u8::try_from(payload.len()).unwrap_or(u8::MAX);
         let bytes = [&[0x8a, length], payload].concat();
-        let mut cx = Context::from_waker(Waker::noop());
-        let taken = Pin::new(&mut self.gate).poll_write(&mut cx, &bytes);
+        let taken = Passage { gate: &mut self.gate, bytes: &[] }.write(&bytes);
         self.is_idle = false;
-        matches!(taken, Poll::Ready(Ok(_)))
+        taken.is_ok()
     }
 
     /// The connection ends, with at most 123 bytes of a reason: what has not begun is not written any more.

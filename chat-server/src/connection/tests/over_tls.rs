@@ -19,7 +19,7 @@ struct Far {
 
 async fn connect(harness: &Harness) -> Far {
     let slow_tls::Ends { server, peer, network } = slow_tls::connect().await;
-    let task = harness.serve(Some(Identity::new("ann").unwrap().into()), server).await;
+    let task = harness.serve(Some(Identity::new("ann").unwrap().into()), server);
     Far { peer, network, task }
 }
 

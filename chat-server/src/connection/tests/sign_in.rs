@@ -50,7 +50,7 @@ type Socket = WebSocketStream<DuplexStream>;
 
 async fn stranger() -> (Socket, JoinHandle<()>) {
     let harness = Harness::with(|builder| builder.authenticator(Told)).await;
-    let (peer, task) = harness.connect_as(None, 1 << 20).await;
+    let (peer, task) = harness.connect_as(None, 1 << 20);
     (WebSocketStream::from_raw_socket(peer, Role::Client, None).await, task)
 }
 
@@ -123,7 +123,7 @@ async fn a_connection_ends_when_its_grant_does() {
 async fn a_grant_of_the_request_ends_too() {
     let harness = Harness::new().await;
     let begun = Instant::now();
-    let (peer, _task) = harness.connect_as(Some(ann_for(Duration::from_secs(100))), 1 << 20).await;
+    let (peer, _task) = harness.connect_as(Some(ann_for(Duration::from_secs(100))), 1 << 20);
     let mut socket = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
     assert_eq!(closed(&mut socket).await, 4001);
     assert_eq!(seconds(begun), 100);
@@ -176,7 +176,7 @@ async fn a_token_that_came_in_time_counts_though_it_is_looked_at_for_long() {
 #[tokio::test(start_paused = true)]
 async fn a_token_counts_though_nothing_can_be_written() {
     let harness = Harness::with(|builder| builder.authenticator(Told)).await;
-    let (mut peer, task) = harness.connect_as(Some(ann_for(Duration::from_secs(3))), 64).await;
+    let (mut peer, task) = harness.connect_as(Some(ann_for(Duration::from_secs(3))), 64);
     peer.write_all(&frame(0x81, r#"{"type":"auth","token":"100"}"#)).await.unwrap();
     sleep(Duration::from_secs(10)).await;
     assert!(!task.is_finished());
