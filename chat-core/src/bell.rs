@@ -1,6 +1,7 @@
 //! How a connection is told that there is something for it.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -52,7 +53,16 @@ pub(crate) struct LaneNo(pub(crate) u32);
 #[derive(Debug, Default)]
 pub(crate) struct Attention {
     bell: Doorbell,
-    stirred: Mutex<Vec<LaneNo>>,
+    /// Whether somebody has left a letter: so nobody looks for one where there is none.
+    letters: AtomicBool,
+    stirred: Mutex<Stirred>,
+}
+
+/// Lanes in a line. Most sessions are in one room: its lane needs no memory elsewhere.
+#[derive(Debug, Default)]
+struct Stirred {
+    first: Option<LaneNo>,
+    others: VecDeque<LaneNo>,
 }
 
 impl Attention {
@@ -61,13 +71,26 @@ impl Attention {
         &self.bell
     }
 
-    /// Takes the lanes whose rooms have something new, and keeps the memory for the next: each is listed once until it
-    /// looks.
-    pub(crate) fn take_stirred(&self, lanes: &mut Vec<LaneNo>) {
-        lanes.append(&mut self.stirred());
+    /// Says that there is a letter.
+    pub(crate) fn announce_letter(&self) {
+        self.letters.store(true, Ordering::Release);
+        self.bell.ring();
     }
 
-    fn stirred(&self) -> MutexGuard<'_, Vec<LaneNo>> {
+    /// Whether letters were announced since the last look.
+    pub(crate) fn take_letters(&self) -> bool {
+        self.letters.load(Ordering::Relaxed) && self.letters.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes the next lane whose room has something new, and whether there is another: each is listed once until it
+    /// looks.
+    pub(crate) fn take_stirred(&self) -> Option<(LaneNo, bool)> {
+        let mut stirred = self.stirred();
+        let lane = stirred.first.take().or_else(|| stirred.others.pop_front())?;
+        Some((lane, !stirred.others.is_empty()))
+    }
+
+    fn stirred(&self) -> MutexGuard<'_, Stirred> {
         // A list of numbers cannot be left half done by a panic.
         self.stirred.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,26 +101,32 @@ impl Attention {
 pub(crate) struct Stir {
     attention: Arc<Attention>,
     lane: LaneNo,
-    stirred: AtomicBool,
+    stirred: bool,
 }
 
 impl Stir {
     /// For the lane `lane` of the session behind `attention`.
     pub(crate) const fn new(attention: Arc<Attention>, lane: LaneNo) -> Self {
-        Self { attention, lane, stirred: AtomicBool::new(false) }
+        Self { attention, lane, stirred: false }
     }
 
     /// Says that there is something new.
-    pub(crate) fn stir(&self) {
-        if !self.stirred.swap(true, Ordering::AcqRel) {
-            self.attention.stirred().push(self.lane);
+    pub(crate) fn stir(&mut self) {
+        if !std::mem::replace(&mut self.stirred, true) {
+            let mut stirred = self.attention.stirred();
+            if stirred.first.is_none() && stirred.others.is_empty() {
+                stirred.first = Some(self.lane);
+            } else {
+                stirred.others.push_back(self.lane);
+            }
+            drop(stirred);
             self.attention.bell.ring();
         }
     }
 
     /// The connection looks now: what comes later stirs again.
-    pub(crate) fn settle(&self) {
-        self.stirred.store(false, Ordering::Release);
+    pub(crate) const fn settle(&mut self) {
+        self.stirred = false;
     }
 }
 
@@ -121,19 +150,26 @@ mod tests {
     #[test]
     fn a_lane_is_listed_once_until_it_looks() {
         let attention = Arc::new(Attention::default());
-        let stir = Stir::new(attention.clone(), LaneNo(3));
-        let stirred = || {
-            let mut lanes = Vec::new();
-            attention.take_stirred(&mut lanes);
-            lanes
-        };
-        stir.stir();
-        stir.stir();
-        assert_eq!(stirred(), [LaneNo(3)]);
-        stir.stir();
-        assert!(stirred().is_empty(), "it has not looked yet");
-        stir.settle();
-        stir.stir();
-        assert_eq!(stirred(), [LaneNo(3)]);
+        let [mut three, mut five, mut four] =
+            [3, 5, 4].map(|lane| Stir::new(attention.clone(), LaneNo(lane)));
+        three.stir();
+        three.stir();
+        assert_eq!(attention.take_stirred(), Some((LaneNo(3), false)));
+        three.stir();
+        assert_eq!(attention.take_stirred(), None, "it has not looked yet");
+        three.settle();
+        for stir in [&mut five, &mut three, &mut four] {
+            stir.stir();
+        }
+        let lanes = std::iter::from_fn(|| attention.take_stirred()).collect::<Vec<_>>();
+        assert_eq!(lanes, [(LaneNo(5), true), (LaneNo(3), true), (LaneNo(4), false)]);
+    }
+
+    #[test]
+    fn a_letter_is_announced_until_somebody_looks() {
+        let attention = Attention::default();
+        assert!(!attention.take_letters());
+        attention.announce_letter();
+        assert!(attention.bell().take() && attention.take_letters() && !attention.take_letters());
     }
 }

@@ -70,7 +70,7 @@ impl Mailbox {
     /// Brings an answer.
     pub(crate) fn post(&self, letter: Letter) {
         few::push_back(&mut self.letters(), letter);
-        self.attention.bell().ring();
+        self.attention.announce_letter();
     }
 
     /// Takes the oldest answer.

@@ -164,7 +164,7 @@ struct Person {
     passed: Seq,
     /// It has listened up to here.
     heard: u64,
-    stir: Arc<Stir>,
+    stir: Stir,
 }
 
 /// The last events that changed somebody's rights.
@@ -234,7 +234,7 @@ impl Room {
         conn: ConnId,
         user: &UserId,
         view: &RoomView,
-        stir: Arc<Stir>,
+        stir: Stir,
     ) -> Result<Entry, Stale> {
         if self.closed || self.retired || !self.barriers.hold(user, view.room.last_seq) {
             return Err(Stale);
@@ -331,8 +331,10 @@ impl Room {
     }
 
     /// What a connection may be given of a page. When the room knows more, the connection hears of it.
-    pub(crate) fn reach(&self, conn: ConnId) -> Reach {
-        self.people.get(&conn).inspect(|person| person.stir.settle());
+    pub(crate) fn reach(&mut self, conn: ConnId) -> Reach {
+        if let Some(person) = self.people.get_mut(&conn) {
+            person.stir.settle();
+        }
         Reach { end: self.end_of(conn), live: self.tail.last(), deletion: self.deletion }
     }
 
@@ -482,7 +484,7 @@ impl Room {
         self.tail.join();
         let (last, spoken) = (self.tail.last(), self.presence.talk().next());
         let mut readers = 0;
-        for person in self.people.values() {
+        for person in self.people.values_mut() {
             let misses_events = person.passed < last;
             if misses_events || !person.live || person.heard != spoken {
                 person.stir.stir();
@@ -492,8 +494,8 @@ impl Room {
         self.rounds.begin(last, received, readers);
     }
 
-    fn stir_all(&self) {
-        self.people.values().for_each(|person| person.stir.stir());
+    fn stir_all(&mut self) {
+        self.people.values_mut().for_each(|person| person.stir.stir());
     }
 
     /// What an event does to the rights of those in the room.

@@ -32,8 +32,6 @@ pub(crate) struct Session {
     next_lane: u32,
     /// Lanes that may have something to say, in the order of their turns.
     active: VecDeque<LaneNo>,
-    /// Empty between two calls: memory for lanes that are stirred.
-    stirred: Vec<LaneNo>,
     welcome: Option<Box<Welcome>>,
     /// Replies to what concerns no room.
     replies: VecDeque<(Option<CommandId>, Reply)>,
@@ -55,7 +53,6 @@ impl Session {
             by_room: FewMap::new(),
             next_lane: 0,
             active: VecDeque::new(),
-            stirred: Vec::new(),
             welcome: Some(Box::new(welcome)),
             replies: VecDeque::new(),
         }
@@ -190,13 +187,17 @@ impl Session {
         if let Some(welcome) = self.welcome.take() {
             sink.welcome(&welcome);
         }
-        while let Some(letter) = self.connection.mailbox.take() {
-            self.handle_letter(letter);
+        if self.connection.mailbox.attention().take_letters() {
+            while let Some(letter) = self.connection.mailbox.take() {
+                self.handle_letter(letter);
+            }
         }
-        let mut stirred = std::mem::take(&mut self.stirred);
-        self.connection.mailbox.attention().take_stirred(&mut stirred);
-        stirred.drain(..).for_each(|no| self.activate(no));
-        self.stirred = stirred;
+        while let Some((no, more)) = self.connection.mailbox.attention().take_stirred() {
+            self.activate(no);
+            if !more {
+                break;
+            }
+        }
         while !sink.is_full()
             && let Some((id, reply)) = self.replies.pop_front()
         {

@@ -3,7 +3,7 @@
 mod seat;
 mod stream;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use self::seat::{Feed, Seat};
 use crate::{
@@ -222,7 +222,7 @@ impl Lane {
                 return self.reply(id, Err(error));
             }
         };
-        let stir = Arc::new(Stir::new(connection.mailbox.attention().clone(), self.no));
+        let stir = Stir::new(connection.mailbox.attention().clone(), self.no);
         let entry =
             cell.lock().attach(connection.now.mono, connection.conn, &connection.who.user, &view, stir);
         let Ok(entry) = entry else {

@@ -78,7 +78,7 @@ impl LiveRoom {
     /// where rights have changed since, and must be read again.
     pub fn enter(&mut self, conn: ConnId, user: &UserId, view: &RoomView) -> Option<Seq> {
         let lane = LaneNo(u32::try_from(self.people.len()).unwrap_or(u32::MAX));
-        let stir = Arc::new(Stir::new(self.attention.clone(), lane));
+        let stir = Stir::new(self.attention.clone(), lane);
         let entry = self.cell.lock().attach(Duration::ZERO, conn, user, view, stir).ok()?;
         self.people.insert(lane, conn);
         Some(entry.last_seq)
@@ -123,9 +123,8 @@ impl LiveRoom {
 
     /// The connections that were told, since this was last asked, that there is something for them.
     pub fn stirred(&mut self) -> Vec<ConnId> {
-        let mut lanes = Vec::new();
-        self.attention.take_stirred(&mut lanes);
-        lanes.iter().filter_map(|lane| self.people.get(lane).copied()).collect()
+        let lanes = std::iter::from_fn(|| self.attention.take_stirred());
+        lanes.filter_map(|(lane, _)| self.people.get(&lane).copied()).collect()
     }
 
     /// What a connection finds after `position`, up to about `bytes` of it; up to `replay_until` it wants messages as
