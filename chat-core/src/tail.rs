@@ -37,7 +37,9 @@ pub(crate) struct Block {
 struct Encoded {
     /// One frame for each event, or one array of all.
     bytes: Bytes,
-    /// Where each event ends in it: its frame, or its object.
+    /// Where the first event begins in it: its frame, or its object.
+    start: usize,
+    /// Where each event ends in it.
     ends: Box<[usize]>,
 }
 
@@ -98,20 +100,16 @@ impl Block {
     /// # Panics
     /// Where there are no such events.
     pub(crate) fn run(&self, codec: Codec, range: Range<usize>) -> Run<'_> {
-        let Encoded { bytes, ends } = self.encoded(codec);
+        let Encoded { bytes, start, ends } = self.encoded(codec);
         if range == (0..self.events.len()) {
             return Run::Frames(bytes.clone());
         }
         let end = range.end.checked_sub(1).map_or(0, |last| ends[last]);
         let before = range.start.checked_sub(1).map(|last| ends[last]);
-        match (codec, before) {
-            (Codec::Single, before) => Run::Frames(bytes.slice(before.unwrap_or(0)..end)),
+        match codec {
+            Codec::Single => Run::Frames(bytes.slice(before.unwrap_or(*start)..end)),
             // Behind the comma.
-            (Codec::Batch, Some(before)) => Run::Objects(&bytes[before + 1..end]),
-            (Codec::Batch, None) => {
-                let array = bytes.iter().position(|byte| *byte == b'[').map_or(0, |bracket| bracket + 1);
-                Run::Objects(&bytes[array..end])
-            }
+            Codec::Batch => Run::Objects(&bytes[before.map_or(*start, |before| before + 1)..end]),
         }
     }
 
@@ -126,6 +124,7 @@ impl Block {
     fn encode(&self, codec: Codec) -> Encoded {
         let mut out = Vec::with_capacity(self.weight_bytes());
         let mut ends = Vec::with_capacity(self.events.len());
+        let mut start = 0;
         match codec {
             Codec::Single => {
                 for event in &self.events {
@@ -135,26 +134,28 @@ impl Block {
             }
             Codec::Batch => {
                 let payload_bytes = put_frame(&mut out, |out| {
-                    let start = out.len();
+                    let payload = out.len();
                     out.push(b'[');
                     for event in &self.events {
                         if !ends.is_empty() {
                             out.push(b',');
                         }
                         put_json(out, event);
-                        ends.push(out.len() - start);
+                        ends.push(out.len() - payload);
                     }
                     out.push(b']');
-                    out.len() - start
+                    out.len() - payload
                 });
                 let header_bytes = out.len() - payload_bytes;
+                // Behind the bracket. It cannot be looked for: a byte of the header's length may look like one.
+                start = header_bytes + 1;
                 for end in &mut ends {
                     *end += header_bytes;
                 }
             }
         }
         out.shrink_to_fit();
-        Encoded { bytes: out.into(), ends: ends.into() }
+        Encoded { bytes: out.into(), start, ends: ends.into() }
     }
 
     /// What it counts in the bound of the tail.
@@ -453,6 +454,16 @@ mod tests {
             assert!(!text.contains("secret") && text.contains("other"), "{text}");
         }
         assert_eq!(tail.touched(), Seq(1));
+    }
+
+    #[test]
+    fn a_run_of_a_batch_begins_behind_the_header_whatever_that_looks_like() {
+        for text_bytes in 0..1000 {
+            let block = Block::new([said(1, &"a".repeat(text_bytes)), said(2, "b")].into());
+            let Run::Objects(first) = block.run(Codec::Batch, 0..1) else { panic!("a part is no frame") };
+            let object: serde_json::Value = serde_json::from_slice(first).unwrap();
+            assert_eq!(object["seq"], 1, "{text_bytes}");
+        }
     }
 
     #[test]
