@@ -1,16 +1,18 @@
 //! Moving the write-ahead log into the database, mostly off the commit path.
 //!
-//! Every [`WAL_PAGES_PASSIVE`] pages a thread of its own copies what it can while commits go on. Where no commit fell
-//! into that copying, the next one starts the log from its beginning. Under constant writing one always does, and the
-//! log would grow without end: past [`WAL_PAGES_MAX`] the writer itself copies the little that is left, and starts it
-//! anew. Once nobody writes, the log is emptied, so that texts deleted meanwhile are in no file any more.
+//! A thread of its own copies what it can while commits go on: once the log has [`WAL_PAGES_COPY_MIN`] pages, but no
+//! more often than every [`COPY_PAUSE`], or at [`WAL_PAGES_COPY`]. What was written many times meanwhile is copied once.
+//! Where no commit fell into that copying, the next one starts the log from its beginning. Under constant writing one
+//! always does, and the log would grow without end: past [`WAL_PAGES_RESTART_MIN`] what came meanwhile is copied too,
+//! until it is little, and then the writer itself copies the rest and starts the log anew; past [`WAL_PAGES_MAX`] it does
+//! so whatever the rest is. Once nobody writes, the log is emptied, so that texts deleted meanwhile are in no file any more.
 
 use std::{
     sync::{
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -21,18 +23,31 @@ use super::{
     shared::Shared,
 };
 
-/// Pages of the log after which they are copied beside the commits: 4 MiB. SQLite's own default.
-pub(super) const WAL_PAGES_PASSIVE: u32 = 1000;
+/// Pages of the log that are worth copying: 4 MiB. SQLite's own default.
+const WAL_PAGES_COPY_MIN: u32 = 1000;
 
-/// Pages of the log after which the writer stops to start it anew: 16 MiB. A reader that stays in one transaction
-/// meanwhile can make it grow on; ours do not.
-pub(super) const WAL_PAGES_MAX: u32 = 4 * WAL_PAGES_PASSIVE;
+/// From one copying to the next, where the log has not got long meanwhile.
+const COPY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Pages of the log after which they are copied however short ago that was: 48 MiB. With 2,500 rooms of two users, whose
+/// messages change some 5,000 pages in turn, the bench `commit_rooms` tells what a longer log saves.
+const WAL_PAGES_COPY: u32 = 12_000;
+
+/// A log of fewer pages than this, 16 MiB, goes on where its copying ended, and the writer is spared the fsyncs.
+const WAL_PAGES_RESTART_MIN: u32 = 4000;
+
+/// The writer copies no more pages than this by itself, unless the log gets too long: some 3 ms.
+const WAL_PAGES_REST_MAX: u32 = 500;
+
+/// Pages of the log after which the writer stops to start it anew: 64 MiB, which a start after a crash reads and copies
+/// in a second. A reader that stays in one transaction meanwhile can make it grow on; ours do not.
+pub(super) const WAL_PAGES_MAX: u32 = 16_000;
 
 /// Without a commit for this long the log is emptied.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// Pages after which the writer tries again where a reader was in the way.
-const RETRY_PAGES: u32 = WAL_PAGES_PASSIVE / 4;
+const RETRY_PAGES: u32 = 1000;
 
 /// How long the writer waits for readers when it starts the log anew; a history page takes well under 1 ms.
 const RESTART_WAIT_MAX: Duration = Duration::from_millis(20);
@@ -92,6 +107,10 @@ fn work(shared: &Shared, mode: Mode) {
     let Some(conn) = slot.as_ref() else { return };
     match checkpoint(conn, mode) {
         Ok(done) if mode == Mode::Truncate && !done.busy => shared.wal_pages.store(0, Ordering::Release),
+        // Where a reader was in the way, copying again at once would do no better.
+        Ok(done) if done.copied == done.pages => {
+            shared.copied_pages.store(u32::try_from(done.copied).unwrap_or(0), Ordering::Release);
+        }
         Ok(_) => {}
         Err(error) if health(&error) == Health::Broken => shared.break_down(),
         Err(error) => tracing::debug!(%error, "a checkpoint was put off"),
@@ -101,28 +120,34 @@ fn work(shared: &Shared, mode: Mode) {
 /// When to do what about the log, decided by the writer after each commit.
 #[derive(Debug)]
 pub(super) struct Pace {
-    passive_at: u32,
-    restart_at: u32,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { passive_at: WAL_PAGES_PASSIVE, restart_at: WAL_PAGES_MAX }
-    }
+    copied_at: Instant,
+    copy_pages: u32,
+    restart_pages: u32,
 }
 
 impl Pace {
-    /// What is due with this many pages in the log.
-    pub(super) fn due(&mut self, pages: u32) -> Option<Mode> {
-        if pages < WAL_PAGES_PASSIVE {
-            *self = Self::default();
-            None
-        } else if pages >= self.restart_at {
+    /// Of a log that begins now.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { copied_at: now, copy_pages: WAL_PAGES_COPY, restart_pages: WAL_PAGES_MAX }
+    }
+
+    /// What is due with this many pages in the log; `copied` of them are in the file, where the other thread has told
+    /// so since the writer last asked.
+    pub(super) fn due(&mut self, now: Instant, pages: u32, copied: Option<u32>) -> Option<Mode> {
+        if pages < WAL_PAGES_COPY_MIN {
+            (self.copy_pages, self.restart_pages) = (WAL_PAGES_COPY, WAL_PAGES_MAX);
+            return None;
+        }
+        // Without an answer, or with one about an earlier log, nothing follows from it.
+        let rest =
+            copied.filter(|_| pages >= WAL_PAGES_RESTART_MIN).and_then(|copied| pages.checked_sub(copied));
+        if pages >= self.restart_pages || rest.is_some_and(|rest| rest <= WAL_PAGES_REST_MAX) {
             // Where somebody is in the way, not at each of the next commits again.
-            self.restart_at = pages + RETRY_PAGES;
+            self.restart_pages = self.restart_pages.max(pages + RETRY_PAGES);
             Some(Mode::Restart)
-        } else if pages >= self.passive_at {
-            self.passive_at = pages + WAL_PAGES_PASSIVE;
+        } else if rest.is_some() || pages >= self.copy_pages || now >= self.copied_at + COPY_PAUSE {
+            self.copied_at = now;
+            self.copy_pages = self.copy_pages.max(pages + WAL_PAGES_COPY_MIN);
             Some(Mode::Passive)
         } else {
             None
@@ -152,16 +177,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_is_copied_now_and_then_and_started_anew_at_its_bound() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.due(999), None);
-        assert_eq!(pace.due(1000), Some(Mode::Passive));
-        assert_eq!(pace.due(1999), None);
-        assert_eq!(pace.due(2500), Some(Mode::Passive));
-        assert_eq!(pace.due(4000), Some(Mode::Restart));
-        assert_eq!(pace.due(4001), Some(Mode::Passive), "a reader was in the way");
-        assert_eq!(pace.due(4250), Some(Mode::Restart));
-        assert_eq!(pace.due(10), None);
-        assert_eq!(pace.due(1000), Some(Mode::Passive));
+    fn a_slow_log_is_copied_now_and_then() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert_eq!(pace.due(start + COPY_PAUSE, 999, None), None);
+        assert_eq!(pace.due(start + COPY_PAUSE, 1000, None), Some(Mode::Passive));
+        assert_eq!(pace.due(start + COPY_PAUSE, 1001, Some(1000)), None, "it is short");
+        let later = start + 2 * COPY_PAUSE;
+        assert_eq!(pace.due(start + COPY_PAUSE + COPY_PAUSE / 2, 4100, None), None);
+        assert_eq!(pace.due(later, 4110, None), Some(Mode::Passive));
+        assert_eq!(pace.due(later, 4800, None), None, "the copying goes on");
+        assert_eq!(pace.due(later, 4810, Some(4110)), Some(Mode::Passive), "much came meanwhile");
+        assert_eq!(pace.due(later, 4910, Some(4810)), Some(Mode::Restart));
+        assert_eq!(pace.due(later, 10, None), None);
+    }
+
+    #[test]
+    fn a_fast_log_is_copied_when_it_is_long_and_started_anew_at_its_bound() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        assert_eq!(pace.due(now, 11_999, None), None);
+        assert_eq!(pace.due(now, 12_000, None), Some(Mode::Passive));
+        assert_eq!(pace.due(now, 12_999, None), None);
+        assert_eq!(pace.due(now, 13_500, None), Some(Mode::Passive));
+        assert_eq!(pace.due(now, 16_000, None), Some(Mode::Restart));
+        assert_eq!(pace.due(now, 16_001, None), Some(Mode::Passive), "a reader was in the way");
+        assert_eq!(pace.due(now, 16_999, None), None);
+        assert_eq!(pace.due(now, 17_000, None), Some(Mode::Restart));
+        assert_eq!(pace.due(now, 10, None), None);
+        assert_eq!(pace.due(now, 12_000, Some(17_000)), Some(Mode::Passive), "that was an earlier log");
+        assert_eq!(pace.due(now, 12_001, None), None);
     }
 }

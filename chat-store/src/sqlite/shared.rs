@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) broken: AtomicBool,
     /// Pages in the WAL after the last commit.
     pub(super) wal_pages: AtomicU32,
+    /// Pages of the WAL that are in the file, told by the checkpointer and taken by the writer; 0 where there is no news.
+    pub(super) copied_pages: AtomicU32,
     /// Commits since the start.
     pub(super) commits: AtomicU64,
     pub(super) readers: Vec<Slot>,
@@ -54,6 +56,7 @@ impl Shared {
             serving,
             broken: AtomicBool::new(false),
             wal_pages: AtomicU32::new(0),
+            copied_pages: AtomicU32::new(0),
             commits: AtomicU64::new(0),
             readers,
             checkpointer: Slot::default(),

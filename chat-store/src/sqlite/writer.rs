@@ -55,7 +55,7 @@ impl Writer {
         let conn = open::writer(path, options).map_err(database)?;
         recover::settle(&conn).map_err(|unsound| unsound.at(path))?;
         shared.open_slots().map_err(database)?;
-        let mut writer = Self { conn: None, shared, jobs, checkpoint, pace: Pace::default() };
+        let mut writer = Self { conn: None, shared, jobs, checkpoint, pace: Pace::new(Instant::now()) };
         writer.take(conn).map_err(|error| OpenError::database(&writer.shared.path, error))?;
         Ok(writer)
     }
@@ -87,7 +87,9 @@ impl Writer {
         if health == Health::Broken || !conn.is_autocommit() {
             return Ok(Health::Broken);
         }
-        Ok(match self.pace.due(self.shared.wal_pages.load(Ordering::Acquire)) {
+        let pages = self.shared.wal_pages.load(Ordering::Acquire);
+        let copied = Some(self.shared.copied_pages.swap(0, Ordering::AcqRel)).filter(|copied| *copied > 0);
+        Ok(match self.pace.due(Instant::now(), pages, copied) {
             Some(Mode::Passive) => {
                 // Full: it has been woken already.
                 let _ = self.checkpoint.try_send(());
@@ -107,7 +109,7 @@ impl Writer {
             Ok(())
         }))?;
         self.conn = Some(conn);
-        self.pace = Pace::default();
+        self.pace = Pace::new(Instant::now());
         self.shared.wal_pages.store(0, Ordering::Release);
         self.shared.serving.store(true, Ordering::Release);
         Ok(())

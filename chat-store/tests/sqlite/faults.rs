@@ -83,7 +83,8 @@ async fn after_a_failed_fsync_of_a_checkpoint_the_whole_log_is_written_again() {
         "-e",
         "inject=fdatasync,fsync:error=EIO:when=1",
     ];
-    let said = Sender::start(sender_under_strace(&path, 400, 50_000, &strace)).finish();
+    // A log of 60 MB, of which a checkpoint comes after 48 MiB at the latest.
+    let said = Sender::start(sender_under_strace(&path, 1200, 50_000, &strace)).finish();
     let trace = fs::read_to_string(trace).unwrap();
     assert!(said.done, "{trace}");
     let failed = trace.lines().position(|line| line.contains("INJECTED")).expect("a checkpoint was synced");
