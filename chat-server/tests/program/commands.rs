@@ -132,9 +132,9 @@ async fn migrate_says_from_which_version_to_which() {
     let path = dir.path().join("new/chat.db");
     let url = database(&path);
     let out = ask(&["migrate", "--database", &url]).await.done();
-    assert!(out.contains("from schema version 0 to 1") && out.lines().count() == 1, "{out}");
+    assert!(out.contains("from schema version 0 to 2") && out.lines().count() == 1, "{out}");
     let out = ask(&["migrate", "--database", &url]).await.done();
-    assert!(out.contains("schema version 1 already"), "{out}");
+    assert!(out.contains("schema version 2 already"), "{out}");
     let server = Running::start(&path, &[]).await;
     let line = ask(&["migrate", "--database", &url]).await.refused(1);
     assert!(line.contains("in use"), "{line}");

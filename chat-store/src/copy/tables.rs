@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::sqlite::room_end;
+
 /// One column of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -81,7 +83,7 @@ pub(crate) const TABLES: [Table; 6] = [
             column("kind", Kind::Word),
             column("visibility", Kind::Word),
             column("first_seq", Kind::Number),
-            column("last_seq", Kind::Number),
+            column("last_seq", Kind::Number).from(room_end!()),
             column("version", Kind::Number),
             column("private_seq", Kind::Number),
             column("created_at", Kind::Number),
@@ -203,7 +205,11 @@ pub(crate) const COUNTS: [Count; TABLES.len()] = [
             "octet_length(topic)",
             "coalesce(octet_length(state), -1)",
         ],
-        sqlite: None,
+        sqlite: Some(concat!(
+            "(SELECT no, first_seq, ",
+            room_end!(),
+            " AS last_seq, version, private_seq, created_at, id, name, topic, state FROM rooms)"
+        )),
         group: "ORDER BY no",
     },
     Count {

@@ -17,7 +17,10 @@ use super::{
     events::{Insert, is_taken_key},
     fault::{Failure, transaction},
     people, plain,
-    rows::{ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp, user},
+    rows::{
+        END_NOTED_EVERY, FACTS_BY_NO, ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp,
+        user,
+    },
 };
 use crate::{keys::KeyCheck, people::Person};
 
@@ -48,7 +51,7 @@ fn append_singly(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Out
 }
 
 /// The open transaction of a batch. Rooms and standings that it has seen stay at hand, as its own events change them;
-/// a room's new `last_seq` is written once, at the end.
+/// a room's new `last_seq` is noted once, at the end, if at all.
 pub(super) struct Batch<'t> {
     tx: &'t Transaction<'t>,
     insert: Insert<'t>,
@@ -62,7 +65,7 @@ struct Room {
     facts: RoomFacts,
     private_seq: Option<Seq>,
     /// `last_seq` as the table has it.
-    written_seq: Seq,
+    noted_seq: Seq,
 }
 
 impl<'t> Batch<'t> {
@@ -82,8 +85,9 @@ impl<'t> Batch<'t> {
     pub(super) fn finish(self) -> rusqlite::Result<()> {
         let mut update = self.tx.prepare_cached("UPDATE rooms SET last_seq = ?2 WHERE no = ?1")?;
         for (no, room) in self.rooms {
-            if let Some(room) = room.filter(|room| room.facts.last_seq != room.written_seq) {
-                update.execute((sql(no.0), sql(room.facts.last_seq.0)))?;
+            let Some(Room { facts: RoomFacts { last_seq, .. }, noted_seq, .. }) = room else { continue };
+            if last_seq.0 >= noted_seq.0 + END_NOTED_EVERY {
+                update.execute((sql(no.0), sql(last_seq.0)))?;
             }
         }
         Ok(())
@@ -226,12 +230,9 @@ impl<'t> Batch<'t> {
 }
 
 fn read_room(tx: &Transaction<'_>, no: RoomNo) -> rusqlite::Result<Option<Room>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, visibility, version, first_seq, last_seq, private_seq FROM rooms WHERE no = ?1",
-    )?;
+    let mut statement = tx.prepare_cached(FACTS_BY_NO)?;
     let room = statement.query_row([sql(no.0)], |row| {
-        let facts = room_facts(row)?;
-        Ok(Room { written_seq: facts.last_seq, private_seq: maybe_seq(row, 5)?, facts })
+        Ok(Room { facts: room_facts(row)?, private_seq: maybe_seq(row, 5)?, noted_seq: seq(row, 6)? })
     });
     room.optional()
 }

@@ -8,8 +8,10 @@ use crate::migrations::{self, Altered, Migration};
 pub(super) const APPLICATION_ID: u32 = u32::from_be_bytes(*b"chat");
 
 /// The version of a schema is how many of these it has. What was released is never altered: add one.
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "timeline", sql: include_str!("migrations/V001__timeline.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "timeline", sql: include_str!("migrations/V001__timeline.sql") },
+    Migration { name: "noted ends", sql: include_str!("migrations/V002__noted_ends.sql") },
+];
 
 /// The version of the schema that this program knows.
 pub(super) fn known() -> u32 {
@@ -33,7 +35,11 @@ pub(super) fn check(conn: &Connection) -> rusqlite::Result<Result<(), Altered>> 
 
 /// Brings a database that passed [`check`] to the newest version, each step in a transaction of its own.
 pub(super) fn run(conn: &mut Connection) -> rusqlite::Result<()> {
-    for (version, migration) in (1_u32..).zip(MIGRATIONS) {
+    run_those(conn, MIGRATIONS)
+}
+
+fn run_those(conn: &mut Connection, migrations: &[Migration]) -> rusqlite::Result<()> {
+    for (version, migration) in (1_u32..).zip(migrations) {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self::version(&tx)? >= version {
             continue;
@@ -63,11 +69,24 @@ pub(super) fn run(conn: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sqlite::recover::{check_ends, tests::ROOM};
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_to_this_one() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        run_those(&mut conn, &MIGRATIONS[..1]).unwrap();
+        conn.execute_batch(ROOM).unwrap();
+        assert_eq!((version(&conn).unwrap(), check(&conn).unwrap()), (1, Ok(())));
+        check_ends(&conn).unwrap();
+        run(&mut conn).unwrap();
+        assert_eq!((version(&conn).unwrap(), check(&conn).unwrap()), (known(), Ok(())));
+        check_ends(&conn).unwrap();
+    }
 
     #[test]
     fn what_was_released_is_never_altered() {
         let sums: Vec<_> = MIGRATIONS.iter().map(Migration::checksum).collect();
-        assert_eq!(sums, ["96be5ef995c307c7"]);
+        assert_eq!(sums, ["96be5ef995c307c7", "16fc5bae2a6a3a0c"]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ use chat_core::{
 use rusqlite::{Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+#[cfg(feature = "postgres")]
+pub(crate) use self::rows::room_end;
 use self::{
     checkpoint::Mode,
     fault::transaction,

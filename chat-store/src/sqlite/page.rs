@@ -11,15 +11,13 @@ use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 use super::{
     events::{self, select_events},
     people,
-    rows::{json, maybe, maybe_seq, number, room_facts, seq, sql, sql_len},
+    rows::{FACTS_BY_NO, json, maybe, maybe_seq, number, room_facts, seq, sql, sql_len},
 };
 use crate::pages::{self, Cut, Direction, Messages, Span, kinds_mask};
 
 /// Reads a page; the transaction is what makes it one moment.
 pub(super) fn page(tx: &Transaction<'_>, query: &PageQuery) -> rusqlite::Result<Result<Page, NoPage>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, visibility, version, first_seq, last_seq, private_seq FROM rooms WHERE no = ?1",
-    )?;
+    let mut statement = tx.prepare_cached(FACTS_BY_NO)?;
     let room = statement.query_row([sql(query.room.0)], |row| Ok((room_facts(row)?, maybe_seq(row, 5)?)));
     let Some((room, private_seq)) = room.optional()? else { return Ok(Err(NoPage::Gone)) };
     let end = match &query.reader {

@@ -27,6 +27,7 @@ use super::{
     OpenError,
     checkpoint::{Mode, checkpoint},
     open::{self, quick_check},
+    rows::{END_NOTED_EVERY, sql},
     shared::Shared,
 };
 
@@ -75,15 +76,85 @@ pub(super) fn settle(conn: &Connection) -> Result<(), Unsound> {
     Ok(())
 }
 
-/// Holds the rooms' newest numbers against the newest events there are.
+/// Holds the rooms' numbers against the events there are: none is missing between the first and the newest, and that is
+/// not before the number that was noted last, nor so far past it that it would have been noted again.
 pub(super) fn check_ends(conn: &Connection) -> Result<(), Unsound> {
     let mut wrong = conn.prepare(
         "SELECT no FROM rooms
-         WHERE last_seq <> coalesce((SELECT max(seq) FROM events WHERE room = no), first_seq - 1)
+         LEFT JOIN (
+            SELECT room, min(seq) AS oldest, max(seq) AS newest, count(*) AS events FROM events GROUP BY room
+         ) ON room = no
+         WHERE coalesce(oldest, first_seq) <> first_seq
+            OR coalesce(newest, first_seq - 1) NOT BETWEEN last_seq AND last_seq + ?1 - 1
+            OR coalesce(events, 0) <> coalesce(newest, first_seq - 1) - first_seq + 1
          LIMIT 1",
     )?;
-    match wrong.query([])?.next()? {
+    match wrong.query([sql(END_NOTED_EVERY)])?.next()? {
         Some(row) => Err(Unsound::Damaged(format!("room {} lacks events", row.get::<_, i64>(0)?))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use chat_core::ids::{RoomNo, Seq};
+
+    use super::*;
+    use crate::sqlite::{migrations, rooms};
+
+    /// A database with one room, the oldest of whose events is 5 and the newest 24.
+    pub(in crate::sqlite) const ROOM: &str = "
+        INSERT INTO rooms (no, first_seq, last_seq, version, created_at, id, epoch, kind, visibility, name, topic)
+            VALUES (1, 5, 24, 0, 0, 'r', 'e', 'group', 'public', '', '');
+        INSERT INTO events (room, seq, at, author, kind, deleted)
+            WITH RECURSIVE seqs (seq) AS (VALUES (5) UNION ALL SELECT seq + 1 FROM seqs WHERE seq < 24)
+            SELECT 1, seq, 0, 'ann', 1, 0 FROM seqs;";
+
+    fn database() -> Connection {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrations::run(&mut conn).unwrap();
+        conn.execute_batch(ROOM).unwrap();
+        conn
+    }
+
+    #[test]
+    fn a_room_that_lacks_events_is_found() {
+        let is_sound = |change: &str| {
+            let conn = database();
+            conn.execute_batch(change).unwrap();
+            check_ends(&conn).is_ok()
+        };
+        for sound in [
+            "",
+            "UPDATE rooms SET last_seq = 9",
+            "DELETE FROM events; UPDATE rooms SET first_seq = 25",
+            "DELETE FROM events; DELETE FROM rooms",
+        ] {
+            assert!(is_sound(sound), "{sound}");
+        }
+        for damaged in [
+            "DELETE FROM events WHERE seq = 5",
+            "DELETE FROM events WHERE seq = 14",
+            "DELETE FROM events WHERE seq = 24",
+            "DELETE FROM events",
+            "UPDATE rooms SET last_seq = 8",
+            "UPDATE rooms SET last_seq = 25",
+            "UPDATE rooms SET first_seq = 4",
+        ] {
+            assert!(!is_sound(damaged), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_that_of_the_events_whatever_was_noted() {
+        let conn = database();
+        let noted = || conn.query_row("SELECT last_seq FROM rooms", [], |row| row.get::<_, i64>(0)).unwrap();
+        conn.execute_batch("UPDATE rooms SET last_seq = 9").unwrap();
+        assert_eq!(rooms::ends(&conn, &[RoomNo(1), RoomNo(2)]).unwrap(), [Some(Seq(24)), None]);
+        assert_eq!(noted(), 9);
+        rooms::note_ends(&conn).unwrap();
+        assert_eq!(noted(), 24);
+        conn.execute_batch("DELETE FROM events").unwrap();
+        assert_eq!(rooms::ends(&conn, &[RoomNo(1)]).unwrap(), [Some(Seq(24))]);
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{
     batch::Batch,
-    rows::{ROOM_BY_ID, number, room_record, seq, sql},
+    rows::{ROOM_BY_ID, number, room_end, room_record, seq, sql},
 };
 use crate::keys::KeyCheck;
 
@@ -101,7 +101,7 @@ pub(super) fn trim(tx: &Transaction<'_>, no: RoomNo, first: Seq) -> rusqlite::Re
         "DELETE FROM events WHERE room = ?1 AND seq < ?2",
         "DELETE FROM room_changes WHERE room = ?1 AND seq < ?2",
         "DELETE FROM reactions WHERE room = ?1 AND target < ?2",
-        "UPDATE rooms SET first_seq = ?2 WHERE no = ?1",
+        "UPDATE rooms SET first_seq = ?2, last_seq = max(last_seq, ?2 - 1) WHERE no = ?1",
     ] {
         tx.prepare_cached(statement)?.execute((sql(no.0), sql(first.0)))?;
     }
@@ -122,6 +122,14 @@ pub(super) fn save_read_marks(tx: &Transaction<'_>, marks: &[ReadMark]) -> rusql
 
 /// The newest number of each room.
 pub(super) fn ends(conn: &Connection, rooms: &[RoomNo]) -> rusqlite::Result<Vec<Option<Seq>>> {
-    let mut statement = conn.prepare_cached("SELECT last_seq FROM rooms WHERE no = ?1")?;
+    let end = concat!("SELECT ", room_end!(), " FROM rooms WHERE no = ?1");
+    let mut statement = conn.prepare_cached(end)?;
     rooms.iter().map(|no| statement.query_row([sql(no.0)], |row| seq(row, 0)).optional()).collect()
+}
+
+/// Notes the newest number of each room exactly: fewer events than [`END_NOTED_EVERY`](super::rows::END_NOTED_EVERY) would else be lost unnoticed while
+/// the database is closed.
+pub(super) fn note_ends(conn: &Connection) -> rusqlite::Result<()> {
+    let note = concat!("UPDATE rooms SET last_seq = ", room_end!(), " WHERE last_seq <> ", room_end!());
+    conn.execute(note, []).map(drop)
 }

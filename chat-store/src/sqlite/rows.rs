@@ -91,10 +91,25 @@ pub(super) fn standing(row: &Row<'_>, column_role: usize) -> rusqlite::Result<St
     Ok(standing_of(role, banned == Some(true)))
 }
 
+/// How far the column `last_seq` of a room may be behind its newest event: it is written when as many events came. With
+/// many rooms its page would else be written for each of them; with 16 it is for one of 16, and fewer would lack unnoticed
+/// (see [`check_ends`](super::recover::check_ends)).
+pub(super) const END_NOTED_EVERY: u64 = 16;
+
+/// The number of a room's newest event, in SQL over `rooms`.
+macro_rules! room_end {
+    () => {
+        "coalesce((SELECT max(events.seq) FROM events WHERE events.room = rooms.no), rooms.last_seq)"
+    };
+}
+pub(crate) use room_end;
+
 macro_rules! select_room {
     ($rest:literal) => {
         concat!(
-            "SELECT no, id, epoch, kind, visibility, name, topic, state, version, first_seq, last_seq FROM rooms ",
+            "SELECT no, id, epoch, kind, visibility, name, topic, state, version, first_seq, ",
+            room_end!(),
+            " FROM rooms ",
             $rest
         )
     };
@@ -122,7 +137,14 @@ pub(super) fn room_record(row: &Row<'_>) -> rusqlite::Result<RoomRecord> {
     })
 }
 
-/// Reads `id, visibility, version, first_seq, last_seq`.
+/// Reads [`room_facts`] by a room's number, then `private_seq`, and `last_seq` as it is noted.
+pub(super) const FACTS_BY_NO: &str = concat!(
+    "SELECT id, visibility, version, first_seq, ",
+    room_end!(),
+    ", private_seq, last_seq FROM rooms WHERE no = ?1"
+);
+
+/// Reads a row of [`FACTS_BY_NO`].
 pub(super) fn room_facts(row: &Row<'_>) -> rusqlite::Result<RoomFacts> {
     Ok(RoomFacts {
         id: parsed(row, 0, |text| RoomId::new(text).ok())?,

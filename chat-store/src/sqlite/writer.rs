@@ -19,6 +19,7 @@ use super::{
     open,
     queue::Job,
     recover::{self, Unsound},
+    rooms,
     shared::{Shared, run_guarded},
 };
 
@@ -70,7 +71,8 @@ impl Writer {
         }
         self.shared.close_slots();
         let sound = self.conn.take().filter(|_| !self.shared.broken.load(Ordering::Acquire));
-        if let Some(Err(error)) = sound.map(open::close) {
+        let close = |conn| rooms::note_ends(&conn).and_then(|()| open::close(conn));
+        if let Some(Err(error)) = sound.map(close) {
             tracing::warn!(%error, "the database was closed with its log left beside it");
         }
     }

@@ -92,3 +92,18 @@ fn no_runtime_is_needed_and_an_open_that_nobody_waits_for_gives_the_file_free() 
     let store = runtime.block_on(SqliteStore::open(&path)).unwrap();
     runtime.block_on(store.ping()).unwrap();
 }
+
+#[tokio::test]
+async fn a_closed_database_has_noted_where_its_rooms_end() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("chat.db");
+    let store = open(&path).await;
+    let room = room(&store, "r").await;
+    for _ in 0..20 {
+        commit(&store, message(room, "x")).await;
+    }
+    drop(store);
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let noted: i64 = conn.query_row("SELECT last_seq FROM rooms", [], |row| row.get(0)).unwrap();
+    assert_eq!(noted, 21);
+}

@@ -1,0 +1,5 @@
+-- A room's newest event is the one of the highest number in `events`. `rooms.last_seq` was that number, and a message to
+-- each of many rooms changed as many of their rows. From this version on it is a number that is noted now and then: never
+-- past the newest event, and less than 16 behind it; where no event is left, the number of the last one there was.
+--
+-- Nothing has to be changed for that, but a program that takes it for the newest number must not open the file any more.
