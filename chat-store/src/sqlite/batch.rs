@@ -1,6 +1,6 @@
 //! Appends: facts for the rules, and what follows from an accepted event.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeSet;
 
 use chat_core::{
     ids::{RoomNo, Seq, Timestamp, UserId},
@@ -16,6 +16,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, para
 use super::{
     events::{Insert, is_taken_key},
     fault::{Failure, transaction},
+    known::{Known, Memory, Room},
     people, plain,
     rows::{
         END_NOTED_EVERY, FACTS_BY_NO, ROOM_BY_NO, maybe_seq, room_facts, room_record, seq, sql, timestamp,
@@ -25,19 +26,33 @@ use super::{
 use crate::{keys::KeyCheck, people::Person};
 
 /// Commits a batch: together where it [is plain](plain::is_plain), else item by item.
-pub(super) fn append(conn: &mut Connection, items: &[Append]) -> Result<Outcomes, Failure> {
+pub(super) fn append(conn: &mut Connection, memory: &Memory, items: &[Append]) -> Result<Outcomes, Failure> {
+    let keep = |(outcomes, known)| {
+        memory.put(known);
+        outcomes
+    };
     if plain::is_plain(items) {
-        match transaction(conn, |tx| plain::append(tx, items)) {
+        match transaction(conn, |tx| plain::append(tx, known(tx, memory)?, items)) {
             Err(Failure::Before(error)) if is_taken_key(&error) => {}
-            done => return done,
+            done => return done.map(keep),
         }
     }
-    transaction(conn, |tx| append_singly(tx, items))
+    transaction(conn, |tx| append_singly(tx, known(tx, memory)?, items)).map(keep)
+}
+
+/// Takes what is known and still holds in this transaction.
+fn known(tx: &Transaction<'_>, memory: &Memory) -> rusqlite::Result<Known> {
+    let data_version = tx.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    Ok(memory.take().still_at(data_version))
 }
 
 /// Judges a batch, and writes what is accepted.
-fn append_singly(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
-    let mut batch = Batch::new(tx, KeyCheck::LookUp)?;
+fn append_singly(
+    tx: &Transaction<'_>,
+    known: Known,
+    items: &[Append],
+) -> rusqlite::Result<(Outcomes, Known)> {
+    let mut batch = Batch::new(tx, KeyCheck::LookUp, known)?;
     let outcomes = items.iter().map(|item| {
         let verdict = judge(&mut batch, item)?;
         if let Verdict::Accept(event) = &verdict {
@@ -46,51 +61,47 @@ fn append_singly(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Out
         Ok(verdict.into_outcome(item.room))
     });
     let outcomes = outcomes.collect::<rusqlite::Result<_>>()?;
-    batch.finish()?;
-    Ok(outcomes)
+    Ok((outcomes, batch.finish()?))
 }
 
-/// The open transaction of a batch. Rooms and standings that it has seen stay at hand, as its own events change them;
+/// The open transaction of a batch. Rooms and standings that it or one before has seen are at hand, as events changed them;
 /// a room's new `last_seq` is noted once, at the end, if at all.
 pub(super) struct Batch<'t> {
     tx: &'t Transaction<'t>,
     insert: Insert<'t>,
     key: CachedStatement<'t>,
     key_check: KeyCheck,
-    rooms: BTreeMap<RoomNo, Option<Room>>,
-    people: BTreeMap<(RoomNo, UserId), Option<Person>>,
-}
-
-struct Room {
-    facts: RoomFacts,
-    private_seq: Option<Seq>,
-    /// `last_seq` as the table has it.
-    noted_seq: Seq,
+    known: Known,
+    /// Rooms that have events more.
+    longer: BTreeSet<RoomNo>,
 }
 
 impl<'t> Batch<'t> {
-    pub(super) fn new(tx: &'t Transaction<'t>, key_check: KeyCheck) -> rusqlite::Result<Self> {
+    pub(super) fn new(tx: &'t Transaction<'t>, key_check: KeyCheck, known: Known) -> rusqlite::Result<Self> {
         Ok(Self {
             tx,
             insert: Insert::new(tx)?,
             key: tx
                 .prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")?,
             key_check,
-            rooms: BTreeMap::new(),
-            people: BTreeMap::new(),
+            known,
+            longer: BTreeSet::new(),
         })
     }
 
-    /// Writes down what the batch has only in memory. Without it nothing of the batch may be committed.
-    pub(super) fn finish(self) -> rusqlite::Result<()> {
+    /// Writes down what the batch has only in memory, and says what is known once it is committed. Without it nothing of
+    /// the batch may be committed.
+    pub(super) fn finish(mut self) -> rusqlite::Result<Known> {
         let mut update = self.tx.prepare_cached("UPDATE rooms SET last_seq = ?2 WHERE no = ?1")?;
-        for (no, room) in self.rooms {
-            let Some(Room { facts: RoomFacts { last_seq, .. }, noted_seq, .. }) = room else { continue };
-            if last_seq.0 >= noted_seq.0 + END_NOTED_EVERY {
+        for no in &self.longer {
+            let Some(room) = self.known.room(*no, || read_room(self.tx, *no))? else { continue };
+            let last_seq = room.facts.last_seq;
+            if last_seq.0 >= room.noted_seq.0 + END_NOTED_EVERY {
                 update.execute((sql(no.0), sql(last_seq.0)))?;
+                room.noted_seq = last_seq;
             }
         }
-        Ok(())
+        Ok(self.known)
     }
 
     /// Writes an accepted event, and what follows from it.
@@ -125,6 +136,7 @@ impl<'t> Batch<'t> {
     pub(super) fn move_end(&mut self, no: RoomNo, seq: Seq) -> rusqlite::Result<()> {
         if let Some(room) = self.room_mut(no)? {
             room.facts.last_seq = seq;
+            self.longer.insert(no);
         }
         Ok(())
     }
@@ -173,7 +185,7 @@ impl<'t> Batch<'t> {
         let Some(room) = self.room_mut(no)? else { return Ok(()) };
         let person = Person::after(change, seq, before, room.facts.visibility, room.private_seq);
         people::save(self.tx, no, user, person)?;
-        self.people.insert((no, user.clone()), Some(person));
+        self.known.learn(no, user, Some(person));
         Ok(())
     }
 
@@ -214,26 +226,18 @@ impl<'t> Batch<'t> {
     }
 
     fn room_mut(&mut self, no: RoomNo) -> rusqlite::Result<Option<&mut Room>> {
-        let slot = match self.rooms.entry(no) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(read_room(self.tx, no)?),
-        };
-        Ok(slot.as_mut())
+        self.known.room(no, || read_room(self.tx, no))
     }
 
     fn person(&mut self, no: RoomNo, user: &UserId) -> rusqlite::Result<Option<Person>> {
-        match self.people.entry((no, user.clone())) {
-            Entry::Occupied(known) => Ok(*known.get()),
-            Entry::Vacant(unknown) => Ok(*unknown.insert(people::read(self.tx, no, user)?)),
-        }
+        self.known.person(no, user, || people::read(self.tx, no, user))
     }
 }
 
 fn read_room(tx: &Transaction<'_>, no: RoomNo) -> rusqlite::Result<Option<Room>> {
     let mut statement = tx.prepare_cached(FACTS_BY_NO)?;
-    let room = statement.query_row([sql(no.0)], |row| {
-        Ok(Room { facts: room_facts(row)?, private_seq: maybe_seq(row, 5)?, noted_seq: seq(row, 6)? })
-    });
+    let room = statement
+        .query_row([sql(no.0)], |row| Ok(Room::new(room_facts(row)?, maybe_seq(row, 5)?, seq(row, 6)?)));
     room.optional()
 }
 

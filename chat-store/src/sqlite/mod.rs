@@ -14,6 +14,7 @@ pub(crate) mod export;
 mod fault;
 #[cfg(target_os = "linux")]
 mod inode;
+mod known;
 pub(crate) mod maintenance;
 mod migrations;
 mod open;
@@ -237,7 +238,8 @@ impl Threads {
 
 impl Store for SqliteStore {
     fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Outcomes, StoreError>> {
-        Box::pin(self.writer.run(move |conn| batch::append(conn, &batch)))
+        let memory = Arc::clone(&self.shared.memory);
+        Box::pin(self.writer.run(move |conn| batch::append(conn, &memory, &batch)))
     }
 
     fn create_room(&self, room: NewRoom, rooms_max: u64) -> BoxFuture<'_, Result<Created, StoreError>> {
@@ -249,11 +251,19 @@ impl Store for SqliteStore {
         room: RoomNo,
         actor: Actor,
     ) -> BoxFuture<'_, Result<Result<(), Refused>, StoreError>> {
-        self.write(move |tx| rooms::delete(tx, room, &actor))
+        let memory = Arc::clone(&self.shared.memory);
+        self.write(move |tx| {
+            memory.forget(room);
+            rooms::delete(tx, room, &actor)
+        })
     }
 
     fn trim(&self, room: RoomNo, first: Seq) -> BoxFuture<'_, Result<Option<Seq>, StoreError>> {
-        self.write(move |tx| rooms::trim(tx, room, first))
+        let memory = Arc::clone(&self.shared.memory);
+        self.write(move |tx| {
+            memory.forget(room);
+            rooms::trim(tx, room, first)
+        })
     }
 
     fn save_read_marks(&self, marks: Vec<ReadMark>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -13,7 +13,7 @@ use chat_core::{
 };
 use rusqlite::Transaction;
 
-use super::{batch::Batch, rows::sql};
+use super::{batch::Batch, known::Known, rows::sql};
 use crate::keys::KeyCheck;
 
 /// Most rows of a statement. Between 16 and 512 the bench `commit` tells no difference.
@@ -52,8 +52,12 @@ pub(super) fn is_plain(items: &[Append]) -> bool {
 
 /// Judges a batch that [is plain](is_plain), and writes what is accepted. Where a key is taken it fails, and nothing may
 /// be committed.
-pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result<Outcomes> {
-    let mut batch = Batch::new(tx, KeyCheck::Trust)?;
+pub(super) fn append(
+    tx: &Transaction<'_>,
+    known: Known,
+    items: &[Append],
+) -> rusqlite::Result<(Outcomes, Known)> {
+    let mut batch = Batch::new(tx, KeyCheck::Trust, known)?;
     let mut accepted = Vec::with_capacity(items.len());
     let judged = items.iter().map(|item| {
         let outcome = judge(&mut batch, item)?.into_outcome(item.room);
@@ -70,8 +74,7 @@ pub(super) fn append(tx: &Transaction<'_>, items: &[Append]) -> rusqlite::Result
         insert(tx, statements, rows)?;
         rest = after;
     }
-    batch.finish()?;
-    Ok(outcomes)
+    Ok((outcomes, batch.finish()?))
 }
 
 fn insert(tx: &Transaction<'_>, statements: &Statements, rows: &[Committed]) -> rusqlite::Result<()> {

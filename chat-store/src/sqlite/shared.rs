@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{fault::Health, open, options::SqliteOptions, place::Place, queue::Job};
+use super::{fault::Health, known::Memory, open, options::SqliteOptions, place::Place, queue::Job};
 
 /// A connection that its thread uses and the writer's thread puts in and takes out. Who holds the lock uses it.
 #[derive(Default)]
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) copied_pages: AtomicU32,
     /// Commits since the start.
     pub(super) commits: AtomicU64,
+    /// What the writer knows between two batches.
+    pub(super) memory: Arc<Memory>,
     pub(super) readers: Vec<Slot>,
     pub(super) checkpointer: Slot,
     // Last: given back once these connections are closed.
@@ -58,6 +60,7 @@ impl Shared {
             wal_pages: AtomicU32::new(0),
             copied_pages: AtomicU32::new(0),
             commits: AtomicU64::new(0),
+            memory: Arc::default(),
             readers,
             checkpointer: Slot::default(),
             _place: place,

@@ -111,6 +111,8 @@ impl Writer {
             Ok(())
         }))?;
         self.conn = Some(conn);
+        // What was committed last may not be there any more.
+        drop(self.shared.memory.take());
         self.pace = Pace::new(Instant::now());
         self.shared.wal_pages.store(0, Ordering::Release);
         self.shared.serving.store(true, Ordering::Release);

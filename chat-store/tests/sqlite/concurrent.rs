@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use chat_core::{ids::Seq, protocol::HistoryFrom, store::Store};
+use chat_core::{
+    ids::Seq,
+    protocol::HistoryFrom,
+    store::{Refused, Store},
+};
 use chat_store::SqliteStore;
+use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use crate::support::{commit, message, page, room};
+use crate::support::{ann, commit, message, open, page, room};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_read_that_begins_after_a_commit_sees_it() {
@@ -42,4 +47,25 @@ async fn a_store_goes_while_its_work_is_under_way() {
     let ends = store.ends(vec![room]).await.unwrap();
     assert_eq!(ends, [Some(Seq(11))]);
     drop(store);
+}
+
+#[tokio::test]
+async fn what_another_program_or_another_call_changes_holds_for_the_next_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.db");
+    let store = open(&path).await;
+    let room = room(&store, "r").await;
+    assert_eq!(commit(&store, message(room, "known")).await, Seq(2));
+    let ban = "UPDATE members SET role = NULL, banned = 1";
+    Connection::open(&path).unwrap().execute_batch(ban).unwrap();
+    let refused = store.append(vec![message(room, "banned")]).await.unwrap();
+    assert!(matches!(refused[..], [Err(Refused::NoRoom)]), "{refused:?}");
+    let pardon = "UPDATE members SET role = 'manager', banned = 0";
+    Connection::open(&path).unwrap().execute_batch(pardon).unwrap();
+    assert_eq!(commit(&store, message(room, "known again")).await, Seq(3));
+    assert_eq!(store.trim(room, Seq(4)).await.unwrap(), Some(Seq(4)));
+    assert_eq!(commit(&store, message(room, "trimmed")).await, Seq(4));
+    store.delete_room(room, ann()).await.unwrap().unwrap();
+    let refused = store.append(vec![message(room, "deleted")]).await.unwrap();
+    assert!(matches!(refused[..], [Err(Refused::NoRoom)]), "{refused:?}");
 }
