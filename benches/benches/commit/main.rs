@@ -37,7 +37,7 @@ use crate::{
 const BATCHES: [usize; 4] = [1, 10, 100, 1000];
 
 /// Turns of a store and its floor for a ratio: enough for SQLite's log to come round, which grows first, and that costs more.
-const TURNS: [usize; 4] = [400, 400, 800, 100];
+const TURNS: [usize; 4] = [400, 400, 3000, 400];
 
 /// A store with a room in it, beside a floor with a database of its own.
 struct Pair {
