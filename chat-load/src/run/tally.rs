@@ -1,0 +1,258 @@
+//! What is counted while a run goes on.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use memchr::memmem;
+
+use crate::{
+    client::{Fault, Kind, Settled, Watch},
+    measurement::{Traffic, Verdict, latencies, record},
+    scenario::TEXT_BYTES_MIN,
+};
+
+/// So many faults are kept in words; the others are only counted.
+const FAULTS_MAX: usize = 20;
+
+/// With what the text of each message begins; the moment of its sending follows, in nanoseconds.
+const STAMP: &[u8] = br#""text":"@"#;
+
+/// Digits of a moment: enough for eleven days.
+const STAMP_DIGITS: usize = 15;
+
+/// The text of a message that is sent at this moment of the run.
+pub(super) fn stamped(at: Duration, bytes: usize) -> String {
+    let fill = bytes.saturating_sub(TEXT_BYTES_MIN);
+    format!("@{:0digits$} {:x<fill$}", at.as_nanos(), "", digits = STAMP_DIGITS)
+}
+
+/// The moment at which an event's message was sent.
+fn stamp_of(event: &[u8]) -> Option<Duration> {
+    let at = memmem::find(event, STAMP)? + STAMP.len();
+    let digits = event.get(at..at + STAMP_DIGITS)?;
+    let nanos = digits.iter().try_fold(0_u64, |nanos, byte| match byte.wrapping_sub(b'0') {
+        digit @ 0..10 => Some(nanos * 10 + u64::from(digit)),
+        _ => None,
+    })?;
+    Some(Duration::from_nanos(nanos))
+}
+
+/// The numbers of one room: each is the ack of exactly one send.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Ledger {
+    /// The number behind which the run began.
+    base: Option<u64>,
+    settled: u64,
+    /// The sum of what [`mix`] makes of the numbers that were acked: it tells two of one number from one each of two.
+    digest: u64,
+    top: u64,
+}
+
+impl Ledger {
+    /// The highest number that is known to be kept.
+    pub(super) const fn top(&self) -> u64 {
+        self.top
+    }
+
+    fn settle(&mut self, seq: u64) {
+        self.settled += 1;
+        self.digest = self.digest.wrapping_add(mix(seq));
+        self.top = self.top.max(seq);
+    }
+
+    /// How far the acks are from one for each number up to `end`; at least 1 where they are not the same numbers.
+    pub(super) fn unaccounted(&self, end: u64) -> u64 {
+        let Some(base) = self.base else { return 0 };
+        let numbers = end.saturating_sub(base);
+        let digest = (base + 1..=end).fold(0_u64, |sum, seq| sum.wrapping_add(mix(seq)));
+        numbers.abs_diff(self.settled).max(u64::from(digest != self.digest))
+    }
+}
+
+/// The finalizer of `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>): neighbouring numbers come out unlike.
+const fn mix(seq: u64) -> u64 {
+    let mixed = seq.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// When the run began: moments are counted from here.
+    pub(super) begun: Instant,
+    pub(super) traffic: Traffic,
+    /// Whether latencies count.
+    pub(super) is_measured: bool,
+    /// One of so many deliveries is looked at, on average.
+    pub(super) stride: u64,
+    until_sample: u64,
+    pub(super) delivery: Histogram<u64>,
+    pub(super) ack: Histogram<u64>,
+    pub(super) lateness: Histogram<u64>,
+    pub(super) resume: Histogram<u64>,
+    pub(super) dropped: u64,
+    pub(super) knocks_refused: u64,
+    pub(super) ledgers: Vec<Ledger>,
+    pub(super) verdict: Verdict,
+}
+
+impl Tally {
+    pub(super) fn new(rooms: usize) -> Self {
+        Self {
+            begun: Instant::now(),
+            traffic: Traffic::default(),
+            is_measured: false,
+            stride: 1,
+            until_sample: 1,
+            delivery: latencies(),
+            ack: latencies(),
+            lateness: latencies(),
+            resume: latencies(),
+            dropped: 0,
+            knocks_refused: 0,
+            ledgers: vec![Ledger::default(); rooms],
+            verdict: Verdict::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    #[cold]
+    pub(super) fn fault(&mut self, who: &str, fault: &Fault) {
+        let verdict = &mut self.verdict;
+        match fault.kind {
+            // How many are missing still is counted at the end.
+            Kind::Lost | Kind::AckMissing => {}
+            Kind::Doubled => verdict.doubled += 1,
+            Kind::OutOfOrder => verdict.out_of_order += 1,
+            Kind::AckDoubled => verdict.acks_doubled += 1,
+            Kind::Protocol => verdict.protocol += 1,
+            Kind::Refused => verdict.refused += 1,
+        }
+        self.note(who, &fault.text);
+    }
+
+    /// Keeps in words what is counted elsewhere.
+    pub(super) fn note(&mut self, who: &str, text: &str) {
+        if self.verdict.faults.len() < FAULTS_MAX {
+            self.verdict.faults.push(format!("{who}: {text}"));
+        }
+    }
+
+    pub(super) fn refused(&mut self, code: &str) {
+        let refusals: &mut BTreeMap<_, _> = &mut self.verdict.refusals;
+        *refusals.entry(code.to_owned()).or_default() += 1;
+    }
+}
+
+/// Hears what one user's client hears from one read.
+pub(super) struct Hearing<'a> {
+    pub(super) tally: &'a mut Tally,
+    pub(super) who: &'a str,
+    /// The plan's rooms that the client's are.
+    pub(super) rooms: &'a [usize],
+    /// When the read was done: looked at only where it matters.
+    pub(super) now: Option<Duration>,
+}
+
+impl Hearing<'_> {
+    fn now(&mut self) -> Duration {
+        *self.now.get_or_insert_with(|| self.tally.begun.elapsed())
+    }
+
+    fn sample(&mut self, event: &[u8], is_live: bool) {
+        let tally = &mut *self.tally;
+        // Not at fixed distances: those would fit the number of connections.
+        tally.until_sample = fastrand::u64(1..tally.stride * 2);
+        if tally.is_measured
+            && is_live
+            && let Some(sent) = stamp_of(event)
+        {
+            let now = self.now();
+            record(&mut self.tally.delivery, now.saturating_sub(sent));
+        }
+    }
+}
+
+impl Watch for Hearing<'_> {
+    #[inline]
+    fn delivered(&mut self, _: usize, event: &[u8], is_live: bool) {
+        self.tally.traffic.delivered += 1;
+        self.tally.until_sample -= 1;
+        if self.tally.until_sample == 0 {
+            self.sample(event, is_live);
+        }
+    }
+
+    fn settled(&mut self, room: usize, settled: Settled) {
+        self.tally.traffic.acked += 1;
+        self.tally.ledgers[self.rooms[room]].settle(settled.seq);
+        if self.tally.is_measured {
+            let now = self.now();
+            record(&mut self.tally.ack, now.saturating_sub(settled.sent_at));
+        }
+    }
+
+    fn began(&mut self, room: usize, last_seq: u64) {
+        let ledger = &mut self.tally.ledgers[self.rooms[room]];
+        match ledger.base {
+            None => (ledger.base, ledger.top) = (Some(last_seq), last_seq),
+            Some(base) if base != last_seq => {
+                let text = format!("it joined at {last_seq}, others at {base}: somebody else writes there");
+                self.fault(Fault::new(Kind::Protocol, text));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn live(&mut self, _: usize) {}
+
+    fn refused(&mut self, code: &str) {
+        self.tally.refused(code);
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.tally.fault(self.who, &fault);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_its_length_and_its_moment() {
+        let at = Duration::from_nanos(1_234_567_890_123);
+        for bytes in [TEXT_BYTES_MIN, 200] {
+            let text = stamped(at, bytes);
+            assert_eq!(text.len(), bytes);
+            let event = format!(r#"{{"type":"message","room":"r","seq":1,"from":"a","text":"{text}"}}"#);
+            assert_eq!(stamp_of(event.as_bytes()), Some(at));
+        }
+        assert_eq!(stamp_of(br#"{"type":"message","text":"@12"}"#), None);
+        assert_eq!(stamp_of(br#"{"type":"message","text":"hello @000000000000012"}"#), None);
+    }
+
+    #[test]
+    fn acks_must_be_one_for_each_number() {
+        let ledger = |seqs: &[u64]| {
+            let mut ledger = Ledger { base: Some(4), ..Ledger::default() };
+            for seq in seqs {
+                ledger.settle(*seq);
+            }
+            ledger
+        };
+        assert_eq!(ledger(&[6, 5, 7]).unaccounted(7), 0);
+        assert_eq!(ledger(&[6, 6, 7]).unaccounted(7), 1, "one was acked twice, and another not at all");
+        assert_eq!(ledger(&[5, 6]).unaccounted(9), 3);
+        assert_eq!(ledger(&[5, 6, 7]).unaccounted(6), 1);
+        assert_eq!(Ledger::default().unaccounted(7), 0, "nobody is there");
+    }
+}

@@ -1,0 +1,334 @@
+//! A user: one connection after another.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    net::Ipv4Addr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    link::Link,
+    shared::Shared,
+    tally::{Hearing, Tally, stamped},
+};
+use crate::{
+    client::{
+        Client, End, Fault, Kind, Pauses,
+        frames::{BadFrame, Frame, put_close},
+        http::{ConnectError, Who, connect},
+    },
+    measurement::record,
+    scenario::Pace,
+};
+
+/// After so many full reads in a row others have their turn.
+const READS_MAX: usize = 4;
+
+/// A user of the run.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: String,
+    who: Who,
+    from: Option<Ipv4Addr>,
+    /// Which of the plan's rooms the client's are.
+    pub(super) rooms: Vec<usize>,
+    /// In which of them it talks as fast as acks come, and how many may wait.
+    floods: Vec<(usize, usize)>,
+    pub(super) client: RefCell<Client>,
+    link: RefCell<Option<Link>>,
+    waker: RefCell<Waker>,
+    is_live: Cell<bool>,
+    has_been_live: Cell<bool>,
+    /// It was told to drop its connection and to come back after this.
+    drop: Cell<Option<Duration>>,
+    /// When it last began to come back.
+    knocked: Cell<Option<Instant>>,
+    /// When it sends again what was refused for the moment.
+    retry: RefCell<Option<Pin<Box<Sleep>>>>,
+}
+
+/// How a connection ends.
+#[derive(Debug)]
+enum Ended {
+    /// It was told to.
+    Dropped(Duration),
+    /// The run is over.
+    Done,
+    /// There was none.
+    Unconnected(ConnectError),
+    /// The server closed it, with a code where it said goodbye.
+    Closed(Option<u16>),
+    Broken(io::Error),
+    Bad(BadFrame),
+    Client(End),
+}
+
+impl User {
+    pub(super) fn new(
+        name: String,
+        who: Who,
+        from: Option<Ipv4Addr>,
+        rooms: Vec<usize>,
+        talks: &[(usize, Pace)],
+        client: Client,
+    ) -> Self {
+        let floods = talks.iter().filter_map(|(room, pace)| match pace {
+            Pace::InFlight(most) => Some((*room, *most)),
+            Pace::Rate => None,
+        });
+        Self {
+            name,
+            who,
+            from,
+            rooms,
+            floods: floods.collect(),
+            client: RefCell::new(client),
+            link: RefCell::default(),
+            waker: RefCell::new(Waker::noop().clone()),
+            is_live: Cell::new(false),
+            has_been_live: Cell::new(false),
+            drop: Cell::new(None),
+            knocked: Cell::new(None),
+            retry: RefCell::default(),
+        }
+    }
+
+    /// Connects, and comes back whenever a connection is lost, until the run is over.
+    pub(super) async fn live(self: Rc<Self>, shared: Rc<Shared>) {
+        let mut pauses = Pauses::default();
+        loop {
+            let began = Instant::now();
+            let ended = self.connection(&shared).await;
+            self.client.borrow_mut().lost();
+            self.link.take();
+            if self.is_live.take() {
+                shared.live.set(shared.live.get() - 1);
+            }
+            let Some(wait) = self.wait(ended, began.elapsed(), &mut pauses, &shared) else { return };
+            sleep(wait).await;
+        }
+    }
+
+    /// How long to wait before coming back; `None` where that is of no use.
+    fn wait(&self, ended: Ended, lasted: Duration, pauses: &mut Pauses, shared: &Shared) -> Option<Duration> {
+        let (why, wait) = match ended {
+            Ended::Done => return None,
+            Ended::Dropped(wait) => return Some(wait),
+            Ended::Unconnected(error) if !self.has_been_live.get() => {
+                shared.give_up(&self.name, error);
+                return None;
+            }
+            Ended::Unconnected(error) => {
+                let mut tally = shared.tally.borrow_mut();
+                tally.knocks_refused += 1;
+                let least = match error {
+                    ConnectError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+                    _ => Duration::ZERO,
+                };
+                return Some(pauses.after(None, lasted).max(least));
+            }
+            Ended::Closed(code) => {
+                (format!("closed by the server with {code:?}"), pauses.after(code, lasted))
+            }
+            Ended::Broken(error) => (format!("lost: {error}"), pauses.after(None, lasted)),
+            Ended::Bad(error) => (error.to_string(), pauses.after(None, lasted)),
+            Ended::Client(End::ComeBack { at_least }) => {
+                ("no join for now".to_owned(), pauses.after(None, lasted).max(at_least))
+            }
+            Ended::Client(End::Stop(why)) => {
+                shared.fault(&self.name, &Fault::new(Kind::Protocol, why));
+                return None;
+            }
+        };
+        let mut tally = shared.tally.borrow_mut();
+        tally.verdict.connections_lost += 1;
+        // It is counted where connections are.
+        tally.note(&self.name, &why);
+        Some(wait)
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn connection(&self, shared: &Rc<Shared>) -> Ended {
+        self.drop.set(None);
+        let place = shared.opening.acquire().await;
+        let knocked = Instant::now();
+        let opened = connect(&shared.target, self.from, &self.who, shared.subprotocol).await;
+        drop(place);
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Ended::Unconnected(error),
+        };
+        self.client.borrow_mut().opened();
+        self.knocked.set(Some(knocked));
+        let mut link = Link::new(opened.stream);
+        let early = self.hear(&opened.rest, &mut link, shared);
+        *self.link.borrow_mut() = Some(link);
+        match early {
+            Ok(()) => poll_fn(|cx| self.poll(cx, shared)).await,
+            Err(ended) => ended,
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>, shared: &Rc<Shared>) -> Poll<Ended> {
+        self.waker.borrow_mut().clone_from(cx.waker());
+        if let Some(wait) = self.drop.take() {
+            return Poll::Ready(Ended::Dropped(wait));
+        }
+        let mut link = self.link.borrow_mut();
+        let Some(link) = link.as_mut() else { return Poll::Ready(Ended::Done) };
+        let buffer = &mut *shared.buffer.borrow_mut();
+        for _ in 0..READS_MAX {
+            match link.poll_read(cx, buffer) {
+                Poll::Pending => {
+                    self.poll_retry(cx, link, shared);
+                    return match link.poll_flush(cx) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Ended::Broken(error)),
+                        _ => Poll::Pending,
+                    };
+                }
+                Poll::Ready(Ok([])) => return Poll::Ready(Ended::Closed(None)),
+                Poll::Ready(Ok(bytes)) => {
+                    if let Err(ended) = self.hear(bytes, link, shared) {
+                        return Poll::Ready(ended);
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends again what was refused, once its time has come.
+    fn poll_retry(&self, cx: &mut Context<'_>, link: &mut Link, shared: &Shared) {
+        let retry = &mut *self.retry.borrow_mut();
+        if let Some(sleep) = retry
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            *retry = None;
+            let client = &mut *self.client.borrow_mut();
+            client.resend();
+            write(client, link, &mut shared.tally.borrow_mut());
+        }
+    }
+
+    /// Takes what was read.
+    fn hear(&self, bytes: &[u8], link: &mut Link, shared: &Rc<Shared>) -> Result<(), Ended> {
+        let client = &mut *self.client.borrow_mut();
+        let tally = &mut *shared.tally.borrow_mut();
+        tally.traffic.reads += 1;
+        tally.traffic.read_bytes += bytes.len() as u64;
+        let mut hearing = Hearing { tally, who: &self.name, rooms: &self.rooms, now: None };
+        let mut closed = None;
+        let fed = link.frames.feed(bytes, |frame| {
+            hearing.tally.traffic.frames += 1;
+            match frame {
+                Frame::Text(text) => client.hear(text, &mut hearing),
+                Frame::Ping(payload) => client.pong(payload),
+                Frame::Pong => {}
+                Frame::Close(code) => closed = Some(code),
+            }
+        });
+        self.flood(client, tally, shared);
+        write(client, link, tally);
+        if let Some(code) = closed {
+            return Err(Ended::Closed(code));
+        }
+        fed.map_err(Ended::Bad)?;
+        if let Some(end) = client.take_end() {
+            return Err(Ended::Client(end));
+        }
+        if let Some(wait) = client.take_retry_after() {
+            self.retry.borrow_mut().get_or_insert_with(|| Box::pin(sleep(wait)));
+        }
+        if !self.is_live.get() && client.is_live() {
+            self.arrived(tally, shared);
+        }
+        Ok(())
+    }
+
+    fn arrived(&self, tally: &mut Tally, shared: &Shared) {
+        self.is_live.set(true);
+        shared.live.set(shared.live.get() + 1);
+        shared.arrived.notify_one();
+        shared.arrivals.set(shared.arrivals.get() + 1);
+        if let Some(knocked) = self.knocked.get()
+            && self.has_been_live.replace(true)
+        {
+            record(&mut tally.resume, knocked.elapsed());
+        }
+    }
+
+    /// Sends one message into one of its rooms, or holds it until there is a connection.
+    pub(super) fn say(&self, room: usize, shared: &Shared) {
+        let client = &mut *self.client.borrow_mut();
+        let tally = &mut *shared.tally.borrow_mut();
+        say(client, room, tally, shared);
+        if let Some(link) = self.link.borrow_mut().as_mut() {
+            write(client, link, tally);
+            if !link.is_flushed() {
+                self.waker.borrow().wake_by_ref();
+            }
+        }
+    }
+
+    /// Sends as many as may be without an ack, where it talks as fast as acks come.
+    pub(super) fn begin_flood(&self, shared: &Shared) {
+        if let Some(link) = self.link.borrow_mut().as_mut() {
+            let client = &mut *self.client.borrow_mut();
+            let tally = &mut *shared.tally.borrow_mut();
+            self.flood(client, tally, shared);
+            write(client, link, tally);
+            self.waker.borrow().wake_by_ref();
+        }
+    }
+
+    fn flood(&self, client: &mut Client, tally: &mut Tally, shared: &Shared) {
+        for (room, most) in &self.floods {
+            while shared.is_talking.get() && client.rooms()[*room].waiting() < *most {
+                say(client, *room, tally, shared);
+            }
+        }
+    }
+
+    /// Drops its connection without a word, and comes back after this.
+    pub(super) fn drop_for(&self, wait: Duration) {
+        self.drop.set(Some(wait));
+        self.waker.borrow().wake_by_ref();
+    }
+
+    /// Says goodbye.
+    pub(super) fn end(&self) {
+        if let Some(mut link) = self.link.take() {
+            let mut goodbye = Vec::new();
+            put_close(&mut goodbye);
+            link.write(&goodbye);
+        }
+        self.waker.borrow().wake_by_ref();
+    }
+}
+
+fn say(client: &mut Client, room: usize, tally: &mut Tally, shared: &Shared) {
+    let now = tally.now();
+    if client.send(room, now, stamped(now, shared.text_bytes)) {
+        tally.traffic.sent += 1;
+    } else {
+        tally.verdict.held_back += 1;
+    }
+}
+
+fn write(client: &mut Client, link: &mut Link, tally: &mut Tally) {
+    let output = client.output();
+    if !output.is_empty() {
+        tally.traffic.written_bytes += output.len() as u64;
+        link.write(output);
+        output.clear();
+    }
+}
