@@ -86,7 +86,7 @@ impl Settings {
             in_flight: 64,
             room_size,
             idle_joins: false,
-            storms: if matches!(scenario, Scenario::Churn) { 1 } else { 0 },
+            storms: if matches!(scenario, Scenario::Churn | Scenario::Mixed) { 1 } else { 0 },
             storm: Duration::from_secs(5),
             tokens: Vec::new(),
         }

@@ -65,6 +65,14 @@ pub enum RunError {
         /// Why.
         source: ConnectError,
     },
+    /// Not everybody could join.
+    #[error("{user} is connected and does not get into the rooms: {why}")]
+    Join {
+        /// Who.
+        user: String,
+        /// Why.
+        why: String,
+    },
     /// The server does not answer.
     #[error(transparent)]
     Server(#[from] ConnectError),
@@ -178,8 +186,11 @@ impl<P: Progress> Run<'_, P> {
         let begun = Instant::now();
         self.open().await?;
         let opening = begun.elapsed();
-        let quiet = if self.is_silent() { self.settings.warm_up } else { QUIET };
-        self.wait("waiting", quiet).await;
+        if self.is_silent() {
+            self.wait("waiting", self.settings.warm_up).await;
+        } else if self.server.is_some() {
+            self.wait("waiting", QUIET).await;
+        }
         memory.open = self.memory()?;
         let pacer = self.talk();
         if !self.is_silent() {
@@ -225,8 +236,8 @@ impl<P: Progress> Run<'_, P> {
         while self.shared.live.get() < count {
             self.shared.arrived.notified().await;
             self.progress.at(self.shared.live.get() as u64);
-            if let Some((user, source)) = self.shared.take_given_up() {
-                return Err(RunError::Connect { user, source });
+            if let Some(error) = self.shared.take_given_up() {
+                return Err(error);
             }
         }
         // Who comes back later waits for nobody but the server.

@@ -7,11 +7,8 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::tally::Tally;
-use crate::client::{
-    Fault, Subprotocol,
-    http::{ConnectError, Target},
-};
+use super::{RunError, tally::Tally};
+use crate::client::{Fault, Subprotocol, http::Target};
 
 /// One read takes so much, and all connections read into the same buffer: 256 KiB is what a connection gets from a
 /// server that has gathered for it.
@@ -40,7 +37,7 @@ pub(super) struct Shared {
     pub(super) arrived: Notify,
     /// Whether those who talk as fast as they can do so.
     pub(super) is_talking: Cell<bool>,
-    given_up: RefCell<Option<(String, ConnectError)>>,
+    given_up: RefCell<Option<RunError>>,
 }
 
 impl Shared {
@@ -64,13 +61,13 @@ impl Shared {
         self.tally.borrow_mut().fault(who, fault);
     }
 
-    /// Somebody could not connect at all: the run is not what it was to be.
-    pub(super) fn give_up(&self, who: &str, error: ConnectError) {
-        self.given_up.borrow_mut().get_or_insert_with(|| (who.to_owned(), error));
+    /// Somebody could not come in at all: the run is not what it was to be.
+    pub(super) fn give_up(&self, error: RunError) {
+        self.given_up.borrow_mut().get_or_insert(error);
         self.arrived.notify_one();
     }
 
-    pub(super) fn take_given_up(&self) -> Option<(String, ConnectError)> {
+    pub(super) fn take_given_up(&self) -> Option<RunError> {
         self.given_up.take()
     }
 

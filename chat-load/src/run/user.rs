@@ -14,6 +14,7 @@ use std::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
+    RunError,
     link::Link,
     shared::Shared,
     tally::{Hearing, Tally, stamped},
@@ -70,6 +71,23 @@ enum Ended {
     Client(End),
 }
 
+impl Ended {
+    /// For a person.
+    fn why(&self) -> String {
+        match self {
+            Self::Dropped(_) | Self::Done => "it was to end".to_owned(),
+            Self::Unconnected(error) => error.to_string(),
+            Self::Closed(Some(4001)) => "not signed in (4001): does the server want tokens?".to_owned(),
+            Self::Closed(Some(code)) => format!("closed by the server with {code}"),
+            Self::Closed(None) => "closed by the server without a word".to_owned(),
+            Self::Broken(error) => error.to_string(),
+            Self::Bad(error) => error.to_string(),
+            Self::Client(End::ComeBack { .. }) => "the server lets nobody join for now".to_owned(),
+            Self::Client(End::Stop(why)) => why.clone(),
+        }
+    }
+}
+
 impl User {
     pub(super) fn new(
         name: String,
@@ -118,40 +136,46 @@ impl User {
 
     /// How long to wait before coming back; `None` where that is of no use.
     fn wait(&self, ended: Ended, lasted: Duration, pauses: &mut Pauses, shared: &Shared) -> Option<Duration> {
+        if !self.has_been_live.get() && !matches!(ended, Ended::Done) {
+            // The run has not begun, and cannot without this one.
+            shared.give_up(self.not_in(ended));
+            return None;
+        }
         let (why, wait) = match ended {
             Ended::Done => return None,
             Ended::Dropped(wait) => return Some(wait),
-            Ended::Unconnected(error) if !self.has_been_live.get() => {
-                shared.give_up(&self.name, error);
-                return None;
-            }
             Ended::Unconnected(error) => {
-                let mut tally = shared.tally.borrow_mut();
-                tally.knocks_refused += 1;
+                shared.tally.borrow_mut().knocks_refused += 1;
                 let least = match error {
                     ConnectError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
                     _ => Duration::ZERO,
                 };
                 return Some(pauses.after(None, lasted).max(least));
             }
-            Ended::Closed(code) => {
-                (format!("closed by the server with {code:?}"), pauses.after(code, lasted))
-            }
-            Ended::Broken(error) => (format!("lost: {error}"), pauses.after(None, lasted)),
-            Ended::Bad(error) => (error.to_string(), pauses.after(None, lasted)),
-            Ended::Client(End::ComeBack { at_least }) => {
-                ("no join for now".to_owned(), pauses.after(None, lasted).max(at_least))
-            }
-            Ended::Client(End::Stop(why)) => {
-                shared.fault(&self.name, &Fault::new(Kind::Protocol, why));
+            // Nobody gives this client another token, and who is banned need not knock.
+            Ended::Closed(Some(4001 | 4003)) | Ended::Client(End::Stop(_)) => {
+                let fault = Fault::new(Kind::Protocol, format!("it ended for good: {}", ended.why()));
+                shared.fault(&self.name, &fault);
                 return None;
             }
+            Ended::Client(End::ComeBack { at_least }) => {
+                (ended.why(), pauses.after(None, lasted).max(at_least))
+            }
+            Ended::Closed(code) => (ended.why(), pauses.after(code, lasted)),
+            Ended::Broken(_) | Ended::Bad(_) => (ended.why(), pauses.after(None, lasted)),
         };
         let mut tally = shared.tally.borrow_mut();
         tally.verdict.connections_lost += 1;
-        // It is counted where connections are.
         tally.note(&self.name, &why);
         Some(wait)
+    }
+
+    fn not_in(&self, ended: Ended) -> RunError {
+        let user = self.name.clone();
+        match ended {
+            Ended::Unconnected(source) => RunError::Connect { user, source },
+            other => RunError::Join { user, why: other.why() },
+        }
     }
 
     /// One connection, from its beginning to its end.
