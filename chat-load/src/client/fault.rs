@@ -137,7 +137,7 @@ impl Fault {
 
     #[cold]
     pub(super) fn reset(room: &str) -> Self {
-        Self::new(Kind::Lost, format!("{room}: the position means nothing any more (reset)"))
+        Self::new(Kind::Protocol, format!("{room}: the position means nothing any more (reset)"))
     }
 
     #[cold]

@@ -16,6 +16,8 @@ mod pauses;
 mod place;
 mod rooms;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::{io::Write as _, time::Duration};
 
@@ -310,7 +312,7 @@ impl Client {
             watch.fault(Fault::reset(&room.name));
         }
         if room.epoch.is_none() || answer.reset {
-            room.place = Place::behind(answer.last_seq);
+            room.place.begin_anew(answer.last_seq);
             watch.began(at, answer.last_seq);
         }
         room.epoch = Some(answer.epoch);

@@ -33,9 +33,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// Begins behind `position`: nothing up to there is expected.
-    pub const fn behind(position: u64) -> Self {
-        Self { position, missing: BTreeSet::new(), uncounted: 0 }
+    /// Begins behind `position`: nothing up to there is expected. What was lost before stays lost.
+    pub fn begin_anew(&mut self, position: u64) {
+        let uncounted = self.lost();
+        *self = Self { position, missing: BTreeSet::new(), uncounted };
     }
 
     /// The highest number that came.
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn lost_doubled_and_late_numbers_are_told_apart() {
-        let mut place = Place::behind(7);
+        let mut place = Place::default();
+        place.begin_anew(7);
         assert_eq!(steps(&mut place, &[8, 9]), [Step::Next, Step::Next]);
         assert_eq!(steps(&mut place, &[12, 11]), [Step::Beyond { first: 10, last: 11 }, Step::Late]);
         assert_eq!(place.lost(), 1, "10 is missing still");
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_hole_without_end_takes_no_more_memory_than_its_bound() {
-        let mut place = Place::behind(0);
+        let mut place = Place::default();
         place.step(u64::MAX);
         assert_eq!(place.missing.len(), MISSING_MAX);
         assert_eq!(place.lost(), u64::MAX - 1);

@@ -76,12 +76,13 @@ pub fn objects(text: &[u8], subprotocol: Subprotocol, mut take: impl FnMut(&[u8]
         take(text);
         return Ok(());
     }
-    let mut rest = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).ok_or(Unreadable)?;
-    while let Some(at) = memmem::find(rest, SEAM) {
-        take(&rest[..at]);
-        rest = &rest[at + 1..];
+    let text = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")).ok_or(Unreadable)?;
+    let mut begin = 0;
+    for comma in memmem::find_iter(text, SEAM) {
+        take(&text[begin..comma]);
+        begin = comma + 1;
     }
-    take(rest);
+    take(&text[begin..]);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ use self::{
 use crate::{
     client::{
         Client,
-        http::{ConnectError, Target, Who},
+        http::{ANSWER_MAX, ConnectError, Target, Who},
     },
     host::{Process, ProcessError, scrape},
     measurement::{FiguresDiff, Latency, Measurement, Storms, ratio},
@@ -72,6 +72,14 @@ pub enum RunError {
         user: String,
         /// Why.
         why: String,
+    },
+    /// The server lets some in and not the others, without a word.
+    #[error("{live} of {count} users are in their rooms, and for {} s there was no other", ANSWER_MAX.as_secs())]
+    Stuck {
+        /// Who are in.
+        live: usize,
+        /// Who should be.
+        count: usize,
     },
     /// The server does not answer.
     #[error(transparent)]
@@ -234,10 +242,14 @@ impl<P: Progress> Run<'_, P> {
             spawn_local(Rc::clone(user).live(Rc::clone(&self.shared)));
         }
         while self.shared.live.get() < count {
-            self.shared.arrived.notified().await;
-            self.progress.at(self.shared.live.get() as u64);
+            let arrival = timeout(ANSWER_MAX, self.shared.arrived.notified()).await;
+            let live = self.shared.live.get();
+            self.progress.at(live as u64);
             if let Some(error) = self.shared.take_given_up() {
                 return Err(error);
+            }
+            if arrival.is_err() && live < count {
+                return Err(RunError::Stuck { live, count });
             }
         }
         // Who comes back later waits for nobody but the server.
