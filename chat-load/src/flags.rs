@@ -87,6 +87,9 @@ struct Common {
     /// How long they talk before that
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     warm_up: Duration,
+    /// How long the last acks and deliveries may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    settle: Duration,
     /// Messages a second of each user who talks
     #[arg(long, default_value_t = 1.0)]
     rate: f64,
@@ -182,6 +185,7 @@ impl Common {
         settings.users = self.users;
         settings.measured = self.seconds;
         settings.warm_up = self.warm_up;
+        settings.settle = self.settle;
         settings.rate = self.rate;
         settings.text_bytes = self.text_bytes;
         settings.subprotocol = match self.subprotocol {

@@ -4,6 +4,19 @@
 //! anything was lost, doubled or out of order. [`client`] is the client that it is made of, for whoever wants to build
 //! something else of it. The tool knows a server by its sockets alone, so it shares no code with ours.
 //!
+//! ```no_run
+//! use chat_load::{Scenario, Settings, Table, run};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings { users: 1000, ..Settings::new(Scenario::Room) };
+//! let measurement = run(&settings, &"http://127.0.0.1:8080".parse()?, None, &()).await?;
+//! print!("{}", Table(&measurement));
+//! assert!(measurement.verdict.is_good());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What the figures mean, and how they are taken, stands in `docs/load.md`.
 
 pub mod client;
@@ -15,6 +28,6 @@ mod table;
 
 pub use host::{Figures, Process, ProcessError, StartError, Started, scrape};
 pub use measurement::{FiguresDiff, Latency, Measurement, ServerCost, Storms, ToolCost, Traffic, Verdict};
-pub use run::{Progress, RunError, SETTLE_MAX, raise_descriptors, run};
+pub use run::{Progress, RunError, raise_descriptors, run};
 pub use scenario::{Scenario, Settings, TEXT_BYTES_MIN};
 pub use table::Table;

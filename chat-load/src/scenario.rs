@@ -64,6 +64,8 @@ pub struct Settings {
     pub storms: u32,
     /// All of them come back within this time.
     pub storm: Duration,
+    /// After the last send everything is acked and delivered within this, or counts as lost.
+    pub settle: Duration,
     /// Tokens, one a user, for a server that wants some.
     pub tokens: Vec<String>,
 }
@@ -88,6 +90,7 @@ impl Settings {
             idle_joins: false,
             storms: if matches!(scenario, Scenario::Churn | Scenario::Mixed) { 1 } else { 0 },
             storm: Duration::from_secs(5),
+            settle: Duration::from_secs(30),
             tokens: Vec::new(),
         }
     }

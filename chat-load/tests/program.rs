@@ -23,7 +23,7 @@ async fn run_against(mistake: Mistake) -> (Option<i32>, Measurement) {
 async fn run_over(subprotocol: &str, mistake: Mistake) -> (Option<i32>, Measurement) {
     let server = Fake::start(mistake).await;
     let url = format!("http://{}", server.address);
-    let line = "room --users 4 --rate 50 --seconds 0.6 --warm-up 0.1 --json --subprotocol";
+    let line = "room --users 4 --rate 50 --seconds 0.6 --warm-up 0.1 --settle 2 --json --subprotocol";
     let done = line.split(' ').chain([subprotocol, "--url", &url]);
     let done = chat_load(&done.collect::<Vec<_>>()).await;
     assert!(done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -47,6 +47,17 @@ async fn a_message_that_is_lost_fails_the_run() {
     let (code, found) = run_against(Mistake::Lose).await;
     assert_eq!((code, found.verdict.lost, found.verdict.doubled), (Some(1), 1, 0));
     assert!(found.verdict.faults[0].contains(": 20 is missing before 21"), "{:?}", found.verdict.faults);
+}
+
+#[tokio::test]
+async fn a_connection_that_hears_no_more_fails_the_run() {
+    let (code, found) = run_against(Mistake::LoseEnd).await;
+    let verdict = &found.verdict;
+    assert_eq!(code, Some(1));
+    // Nothing came after what was lost: only the others tell that there was more.
+    assert!(verdict.lost > 1 && verdict.acks_missing > 1, "{verdict:?}");
+    assert!(verdict.faults.iter().any(|fault| fault.contains("have not come")), "{verdict:?}");
+    assert!(verdict.faults.iter().any(|fault| fault.contains("have no ack")), "{verdict:?}");
 }
 
 #[tokio::test]

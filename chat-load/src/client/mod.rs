@@ -2,8 +2,9 @@
 //!
 //! [`Client`] is one connection after another of one user: what to say, what was heard, and what is wrong with it. It is
 //! a plain value without a socket: whoever has the socket hands it what was read, writes its [`output`](Client::output),
-//! and tells it when a connection is lost. It comes back as `docs/reconnect.md` says, with one difference: a number that
-//! is missing is reported and the connection goes on, as the point is to find such things and not to heal them.
+//! and tells it when a connection is lost. It comes back as `docs/reconnect.md` says, with two differences: a
+//! number that is missing is reported and the connection goes on, as the point is to find such things and not to heal
+//! them; and it does not look whether the network is dead, which the end of a run tells.
 //!
 //! [`connect`](http::connect) opens the socket, [`Frames`] cuts what it brings into frames, [`Pauses`] says how long to
 //! wait before the next one.

@@ -164,6 +164,17 @@ fn what_is_refused_for_the_moment_is_sent_again_and_anything_else_is_not() {
 }
 
 #[test]
+fn no_more_wait_for_an_ack_than_the_server_takes() {
+    let mut scene = Scene::joined();
+    for _ in 0..WAITING_MAX {
+        scene.send("\"hi\"");
+    }
+    assert!(!scene.client.send(0, Duration::ZERO, "one too many".to_owned()));
+    scene.hear(r#"{"type":"ack","id":2,"room":"r","seq":6,"at":1}"#);
+    assert!(scene.client.send(0, Duration::ZERO, "the next".to_owned()));
+}
+
+#[test]
 fn a_join_that_fails_says_whether_coming_back_helps() {
     for (code, wanted) in [
         ("overloaded", End::ComeBack { at_least: Duration::from_millis(70) }),

@@ -35,9 +35,6 @@ use crate::{
     scenario::{Pace, Plan, Settings},
 };
 
-/// After the last send everything is acked and delivered within this, or counts as lost.
-pub const SETTLE_MAX: Duration = Duration::from_secs(30);
-
 /// How often the machine is looked at, and the progress told.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -214,8 +211,8 @@ impl<P: Progress> Run<'_, P> {
         self.progress.begin("settling", 0);
         self.shared.is_talking.set(false);
         pacer.abort();
-        let whole_storm = ended(storms).await;
-        verify::settle(&self.users, &self.shared).await;
+        let whole_storm = ended(storms, self.settings.settle).await;
+        verify::settle(&self.users, &self.shared, self.settings.settle).await;
         let figures = figures_before.zip(figures_after);
         Ok(self.conclude(&Found { opening, before, after, memory, figures, whole_storm }))
     }
@@ -345,9 +342,9 @@ impl<P: Progress> Run<'_, P> {
 }
 
 /// How long the longest storm took, where all came back in time.
-async fn ended(storms: JoinHandle<Duration>) -> Option<Duration> {
+async fn ended(storms: JoinHandle<Duration>, within: Duration) -> Option<Duration> {
     let abort = storms.abort_handle();
-    let ended = timeout(SETTLE_MAX, storms).await;
+    let ended = timeout(within, storms).await;
     abort.abort();
     ended.ok()?.ok()
 }

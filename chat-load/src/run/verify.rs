@@ -7,16 +7,16 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{SETTLE_MAX, shared::Shared, user::User};
+use super::{shared::Shared, user::User};
 use crate::measurement::Verdict;
 
 /// How often it is looked whether all is settled.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Waits until everything that was sent is acked, and everybody has what the others said; at most [`SETTLE_MAX`].
-pub(super) async fn settle(users: &[Rc<User>], shared: &Shared) {
+/// Waits until everything that was sent is acked, and everybody has what the others said; at most so long.
+pub(super) async fn settle(users: &[Rc<User>], shared: &Shared, long: Duration) {
     let begun = Instant::now();
-    while begun.elapsed() < SETTLE_MAX && !users.iter().all(|user| is_settled(user, shared)) {
+    while begun.elapsed() < long && !users.iter().all(|user| is_settled(user, shared)) {
         sleep(LOOK).await;
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Mistake {
     None,
     /// One reader does not get it.
     Lose,
+    /// One reader gets neither it nor anything after it.
+    LoseEnd,
     /// One reader gets it twice.
     Double,
     /// One reader gets it after the next one.
@@ -194,8 +196,15 @@ impl Room {
     fn broadcast(&mut self, sender: &str, seq: usize, ack: Option<&Message>, mistake: Mistake) {
         let (_, event) = &self.events[seq - 1];
         let message = text("message", event);
-        let mistake = if seq as u64 == AT { mistake } else { Mistake::None };
-        let victim = self.members.iter().map(|(member, _)| member).find(|member| *member != sender).cloned();
+        let is_now = seq as u64 == AT || (seq as u64 > AT && mistake == Mistake::LoseEnd);
+        let mistake = if is_now { mistake } else { Mistake::None };
+        let mut others = self.members.iter().map(|(member, _)| member);
+        let victim = match mistake {
+            // Always the same, who gets no ack either.
+            Mistake::LoseEnd => others.min(),
+            _ => others.find(|member| *member != sender),
+        };
+        let victim = victim.cloned();
         let held = self.held.take();
         for (member, mailbox) in &self.members {
             let is_victim = Some(member) == victim.as_ref();
@@ -211,8 +220,8 @@ impl Room {
                     give(ack.clone());
                     give(ack.clone());
                 }
+                (_, Mistake::Lose | Mistake::LoseEnd) if is_victim => {}
                 (Some(ack), _) if member == sender => give(ack.clone()),
-                (_, Mistake::Lose) if is_victim => {}
                 (_, Mistake::Swap) if is_victim => self.held = Some((member.clone(), message.clone())),
                 (_, Mistake::HangUp) if is_victim => give(Message::Close(None)),
                 (_, Mistake::Garble) if is_victim => give(Message::text("{\"kind\":\"message\"}")),
