@@ -11,6 +11,9 @@ pub struct Table<'a>(pub &'a Measurement);
 /// The width of the names.
 const NAMES: usize = 22;
 
+/// A thread that works so much of each second does nothing else.
+const FULL_MS_PER_S: f64 = 900.0;
+
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = self.0;
@@ -24,7 +27,9 @@ impl fmt::Display for Table<'_> {
         latency(f, "send to delivery", &found.delivery)?;
         latency(f, "send to ack", &found.ack)?;
         storms(f, found)?;
-        line(f, "tool CPU", format_args!("{:.1} ms/s", found.tool.cpu_ms_per_s))?;
+        let cpu = found.tool.cpu_ms_per_s;
+        let full = if cpu > FULL_MS_PER_S { ": its one thread is full, and so the limit" } else { "" };
+        line(f, "tool CPU", format_args!("{cpu:.1} ms/s{full}"))?;
         latency(f, "tool behind its pace", &found.lateness)?;
         verdict(f, found)
     }
