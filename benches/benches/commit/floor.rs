@@ -33,12 +33,12 @@ const ROWS_MAX: usize = 1000;
 
 impl SqliteFloor {
     /// With the settings of the store.
-    pub(crate) fn open(path: &Path, room: RoomNo) -> Self {
+    pub(crate) fn open(path: &Path, room: RoomNo, synchronous: &str) -> Self {
         let conn = Connection::open(path).unwrap();
         conn.set_prepared_statement_cache_capacity(16);
         for (pragma, value) in [
             ("cache_size", "-16384"),
-            ("synchronous", "FULL"),
+            ("synchronous", synchronous),
             ("wal_autocheckpoint", "0"),
             ("secure_delete", "ON"),
         ] {

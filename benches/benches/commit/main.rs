@@ -3,9 +3,10 @@
 //! A floor is the least that the database can do for the same messages: multi-row inserts into the same tables and
 //! indexes with the same settings, that look nothing up and judge nothing. For Postgres it takes two turns, as nobody
 //! commits who has not seen that the inserts went well. SQLite's files lie in the target directory, on the disk;
-//! Postgres is a server of its own, or the one of `CHAT_TEST_POSTGRES`. Every commit waits for the disk
-//! (`synchronous=FULL`, `synchronous_commit=on`). A store's number is one `append`, from the call to its outcome: the
-//! engine's queue and pace are not in it.
+//! Postgres is a server of its own, or the one of `CHAT_TEST_POSTGRES`. Under `synchronous=FULL` and
+//! `synchronous_commit=on` every commit waits for the disk: a transaction is an fsync, and its messages are those per
+//! fsync. Under `synchronous=NORMAL` only checkpoints do, one in some thousands of messages. A store's number is one
+//! `append`, from the call to its outcome: the engine's queue and pace are not in it.
 //!
 //! Criterion measures one after the other, and prints messages a second. At the end each store and its floor take turns,
 //! and what is printed is the median of the ratios of their throughputs: on a machine that has other work to do, only
@@ -25,7 +26,7 @@ use std::{
 };
 
 use chat_core::store::{Append, Appended, Store};
-use chat_store::{PostgresStore, SqliteStore, testing::postgres_database};
+use chat_store::{PostgresStore, SqliteOptions, SqliteStore, Synchronous, testing::postgres_database};
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use tokio::runtime::Runtime;
 
@@ -42,6 +43,8 @@ const TURNS: [usize; 4] = [400, 400, 3000, 400];
 /// A store with a room in it, beside a floor with a database of its own.
 struct Pair {
     name: &'static str,
+    /// What waits for the disk.
+    fsync: &'static str,
     store: Box<dyn Store>,
     floor: Box<dyn Floor>,
     messages: Messages,
@@ -73,8 +76,14 @@ fn median<T: Copy>(values: impl Iterator<Item = T>, order: impl Fn(&T, &T) -> Or
     values[values.len() / 2]
 }
 
-fn sqlite(runtime: &Runtime, directory: &Path) -> Pair {
-    let store = runtime.block_on(SqliteStore::open(directory.join("chat.db"))).unwrap();
+fn sqlite(runtime: &Runtime, directory: &Path, synchronous: Synchronous) -> Pair {
+    let (name, setting, fsync) = match synchronous {
+        Synchronous::Normal => ("SQLite NORMAL", "NORMAL", "checkpoint"),
+        _ => ("SQLite FULL", "FULL", "transaction"),
+    };
+    let directory = directory.join(setting);
+    let options = SqliteOptions::new().synchronous(synchronous);
+    let store = runtime.block_on(options.open(directory.join("chat.db"))).unwrap();
     let room = runtime.block_on(messages::new_room(&store));
     // Made by a store, so that it has the same tables.
     let path = directory.join("floor.db");
@@ -82,8 +91,8 @@ fn sqlite(runtime: &Runtime, directory: &Path) -> Pair {
         let store = SqliteStore::open(&path).await.unwrap();
         messages::new_room(&store).await
     });
-    let floor = SqliteFloor::open(&path, floor_room);
-    Pair { name: "SQLite", store: Box::new(store), floor: Box::new(floor), messages: Messages::to(room) }
+    let floor = SqliteFloor::open(&path, floor_room, setting);
+    Pair { name, fsync, store: Box::new(store), floor: Box::new(floor), messages: Messages::to(room) }
 }
 
 fn postgres(runtime: &Runtime, databases: [&str; 2]) -> Pair {
@@ -92,7 +101,13 @@ fn postgres(runtime: &Runtime, databases: [&str; 2]) -> Pair {
     let [room, floor_room] = [0, 1].map(|index| runtime.block_on(messages::new_room(&stores[index])));
     let floor = runtime.block_on(PostgresFloor::connect(databases[1], floor_room));
     let [store, _] = stores;
-    Pair { name: "Postgres", store: Box::new(store), floor: Box::new(floor), messages: Messages::to(room) }
+    Pair {
+        name: "Postgres",
+        fsync: "transaction",
+        store: Box::new(store),
+        floor: Box::new(floor),
+        messages: Messages::to(room),
+    }
 }
 
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, pair: &mut Pair, count: usize) {
@@ -123,8 +138,11 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let databases = [postgres_database(), postgres_database()];
-    let mut pairs =
-        [sqlite(&runtime, directory.path()), postgres(&runtime, [databases[0].url(), databases[1].url()])];
+    let mut pairs = [
+        sqlite(&runtime, directory.path(), Synchronous::Full),
+        sqlite(&runtime, directory.path(), Synchronous::Normal),
+        postgres(&runtime, [databases[0].url(), databases[1].url()]),
+    ];
     let mut criterion = Criterion::default().configure_from_args();
     for pair in &mut pairs {
         let mut group = criterion.benchmark_group(format!("commit/{}", pair.name));
@@ -145,8 +163,9 @@ fn main() {
             let times: Vec<_> = (0..turns).map(|_| pair.turn(&runtime, count)).collect();
             let ratios = times.iter().map(|[ours, floor]| floor.as_secs_f64() / ours.as_secs_f64());
             println!(
-                "{}, {count} messages a transaction: {:.2} of the floor ({:.2?} beside {:.2?})",
+                "{}, {count} messages a transaction, an fsync a {}: {:.2} of the floor ({:.2?} beside {:.2?})",
                 pair.name,
+                pair.fsync,
                 median(ratios, f64::total_cmp),
                 median(times.iter().map(|times| times[0]), Duration::cmp),
                 median(times.iter().map(|times| times[1]), Duration::cmp),
