@@ -2,7 +2,7 @@
 //!
 //! Everything runs on one thread. Each subscriber is a task of its own, as a connection is, and takes what there is when
 //! it is woken. A number is the time of one publish (of 1, 8 or 64 events at once) until all subscribers have it; the
-//! rate is the time of one delivery. It is CPU time: a wait in which events gather is none.
+//! rate is the time of one delivery. It is CPU time, and nothing waits to gather: see [`limits`](chat_benches::limits).
 //!
 //! The engine's events come as those of another node do: committed to the store in memory, and told over the bus, as
 //! many as there are in one notice. What the store and the bus cost is in the figures; with many subscribers it is

@@ -19,6 +19,7 @@ use std::{
 use chat_benches::{
     ROOM, TEXT_BYTES,
     cpu::CpuTime,
+    limits,
     tally::Tally,
     wire::{acks_in, messages_in},
 };
@@ -79,7 +80,7 @@ struct Ours<'a> {
 impl<'a> Ours<'a> {
     fn start(runtime: &'a Runtime, store: Arc<dyn Store>, readers: usize) -> Self {
         runtime.block_on(async {
-            let engine = Engine::builder_shared(store).build().await.unwrap();
+            let engine = Engine::builder_shared(store).limits(limits()).build().await.unwrap();
             let lobby = RoomDraft::group(Visibility::Public).id(ROOM.parse().unwrap());
             engine.create_room(&Identity::new("ann").unwrap(), lobby).await.unwrap();
             let (tally, mut tasks) = (Tally::default(), JoinSet::new());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use chat_benches::{
-    ROOM, TEXT_BYTES, event,
+    ROOM, TEXT_BYTES, event, limits,
     wire::{acks_in, messages_in},
 };
 use chat_core::{
@@ -65,7 +65,7 @@ impl Room {
     fn of(readers: usize) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let (engine, ann, readers) = runtime.block_on(async {
-            let engine = Engine::builder(MemoryStore::new()).build().await.unwrap();
+            let engine = Engine::builder(MemoryStore::new()).limits(limits()).build().await.unwrap();
             let lobby = RoomDraft::group(Visibility::Public).id(ROOM.parse().unwrap());
             engine.create_room(&Identity::new("ann").unwrap(), lobby).await.unwrap();
             let mut sessions = vec![join(&engine, "bob", Codec::Batch).await];

@@ -12,9 +12,9 @@
 
 use std::{future::poll_fn, hint::black_box, path::Path, sync::Arc, time::Duration};
 
-use chat_benches::{ROOM, TEXT_BYTES, event, house::House, wire::messages_in};
+use chat_benches::{ROOM, TEXT_BYTES, event, house::House, limits, wire::messages_in};
 use chat_core::{
-    After, Codec, Draft, Engine, Identity, Incoming, Limits, RoomDraft, RoomId, Seq, UserId,
+    After, Codec, Draft, Engine, Identity, Incoming, RoomDraft, RoomId, Seq, UserId,
     ids::Timestamp,
     protocol::{Event, EventBody, Message, codec::put_one},
     rights::Visibility,
@@ -58,7 +58,7 @@ async fn fill(store: Arc<dyn Store>) -> Engine {
 
 /// A room whose tail has all of it. It stays so while the session is there.
 async fn live() -> (House, chat_core::LocalSession) {
-    let mut limits = Limits::default();
+    let mut limits = limits();
     limits.tail_bytes = TAIL_BYTES;
     let house = House::with_limits(limits).await;
     let mut session = house.engine.connect(Identity::new("ann").unwrap());

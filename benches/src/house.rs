@@ -8,7 +8,7 @@ use chat_core::{
     store::{Append, Appended, Change, MemoryStore, Require, Store},
 };
 
-use crate::{ROOM, TEXT_BYTES};
+use crate::{ROOM, TEXT_BYTES, limits};
 
 /// An engine with one room, and what another node over the same store would do.
 ///
@@ -27,7 +27,7 @@ pub struct House {
 impl House {
     /// A house with a room in which nobody is.
     pub async fn build() -> Self {
-        Self::with_limits(Limits::default()).await
+        Self::with_limits(limits()).await
     }
 
     /// The same under other limits.

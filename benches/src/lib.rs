@@ -8,7 +8,10 @@ pub mod readers;
 pub mod tally;
 pub mod wire;
 
+use std::time::Duration;
+
 use chat_core::{
+    Limits,
     ids::{RoomId, Seq, Timestamp, UserId},
     protocol::{Event, EventBody, Message},
 };
@@ -18,6 +21,14 @@ pub const TEXT_BYTES: usize = 120;
 
 /// The room of every bench.
 pub const ROOM: &str = "lobby";
+
+/// The engine's limits, except that nothing gathers before readers are woken. How much comes at once is what a bench
+/// varies; waits between would only leave everything cold, which the baselines beside it are not.
+pub fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.gathering.max = Duration::ZERO;
+    limits
+}
 
 /// A message as a reader gets it.
 pub fn event(seq: u64) -> Event {
