@@ -2,8 +2,8 @@
 //!
 //! The readers are a process of their own, on the same machine. A number is the CPU time of this process, the kernel's
 //! work for it included, from handing in until everything has come on every connection; the rate is the CPU time of one
-//! delivery. Loopback charges the receiver's TCP work to the writer. Nothing waits to gather:
-//! see [`limits`](chat_benches::limits).
+//! delivery. Loopback charges the receiver's TCP work to the writer. Nothing waits to gather: see
+//! [`limits`](chat_benches::limits).
 //!
 //! The engine is a whole server over the store in memory, and its events come as those of another node do. The baselines
 //! are handed ready events: they have no room, no rights, and no place from which to come back.
