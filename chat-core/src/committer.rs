@@ -297,11 +297,13 @@ pub(crate) fn refused(refused: Refused) -> CommandError {
     }
 }
 
-/// How long to gather: nothing while single commits keep up with the arrivals, up to [`COMMIT_PACE_MAX`] where they
-/// would take all of the time.
+/// How long to gather: nothing while single commits take little of the time, up to [`COMMIT_PACE_MAX`] where they would
+/// take half of it.
 ///
 /// With `load = arrivals a second × seconds a commit`, the share of the time that one commit for each arrival would
-/// take, the wait is `COMMIT_PACE_MAX × (load − 0.1) / 0.9`, held between 0 and `COMMIT_PACE_MAX`.
+/// take, the wait is `COMMIT_PACE_MAX × (load − 0.05) / 0.4`, held between 0 and `COMMIT_PACE_MAX`. What is waited for a
+/// commit is lost to gathering before the broadcast ([`Gathering`](crate::limits::Gathering)), whose writes cost more:
+/// so it is not more than that.
 #[derive(Debug)]
 struct Pace {
     arrivals: Rate,
@@ -316,7 +318,8 @@ impl Default for Pace {
 }
 
 impl Pace {
-    const LOAD_MIN: f64 = 0.1;
+    const LOAD_MIN: f64 = 0.05;
+    const LOAD_MAX: f64 = 0.45;
 
     fn arrival(&mut self, now: Duration) {
         self.arrivals.arrive(now, 1);
@@ -328,7 +331,7 @@ impl Pace {
 
     fn wait(&self) -> Duration {
         let load = self.arrivals.per_second() * self.cost;
-        COMMIT_PACE_MAX.mul_f64(((load - Self::LOAD_MIN) / (1.0 - Self::LOAD_MIN)).clamp(0.0, 1.0))
+        COMMIT_PACE_MAX.mul_f64(((load - Self::LOAD_MIN) / (Self::LOAD_MAX - Self::LOAD_MIN)).clamp(0.0, 1.0))
     }
 }
 

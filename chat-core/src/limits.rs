@@ -61,8 +61,8 @@ pub struct Gathering {
 impl Default for Gathering {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(24),
-            per_reader: Duration::from_micros(28),
+            first: Duration::from_millis(28),
+            per_reader: Duration::from_micros(26),
             max: Duration::from_millis(150),
             write_cost: Duration::from_micros(3),
         }
@@ -86,6 +86,10 @@ impl Default for Limits {
         }
     }
 }
+
+/// Pages of history that one page has with which a reader catches up, in events; its bytes have the same bound. Asking
+/// costs more than what a short page has in it.
+pub const CATCH_UP_PAGES: usize = 5;
 
 /// Connections of a room that [`Limits::tail_bytes`] is for.
 pub const TAIL_SHARES: usize = 256;

@@ -7,6 +7,7 @@ use crate::{
     connection::Connection,
     hub::{Job, PageJob},
     ids::Seq,
+    limits::CATCH_UP_PAGES,
     presence::Spoken,
     protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
     room::{End, Reach},
@@ -181,7 +182,7 @@ impl Lane {
             room: seat.cell.no,
             reader: Some(connection.who.actor()),
             from: HistoryFrom::After(seat.position),
-            limit: limits.history_page,
+            limit: limits.history_page.saturating_mul(CATCH_UP_PAGES),
             bytes: limits.page_bytes,
             kinds: Vec::new(),
         };
