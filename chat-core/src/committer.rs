@@ -7,17 +7,14 @@ use tokio::sync::oneshot;
 use crate::{
     ids::{RoomNo, Seq, UserId},
     limits::{
-        BATCH_BYTES_MAX, BATCH_ITEMS_MAX, COMMIT_PACE_MAX, COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_MAX,
-        STORE_RETRY_MAX, STORE_RETRY_MIN,
+        BATCH_BYTES_MAX, BATCH_ITEMS_MAX, CLOSED_LOOP_MAX, COMMIT_PACE_MAX, COMMIT_QUEUE_BYTES_MAX,
+        COMMIT_QUEUE_MAX, STORE_RETRY_MAX, STORE_RETRY_MIN,
     },
     mail::{Mailbox, Outcome},
     protocol::{CommandError, ErrorCode},
     store::{Append, Outcomes, Refused, StoreError},
     time::Rate,
 };
-
-/// Items of a batch whose senders are remembered, to tell whether they all wait for each other.
-const CLOSED_LOOP_MAX: usize = 128;
 
 /// Who waits for an outcome.
 #[derive(Debug)]

@@ -18,6 +18,9 @@ pub(crate) fn push_back<T>(queue: &mut VecDeque<T>, element: T) {
 pub(crate) struct FewMap<K, V>(Vec<(K, V)>);
 
 impl<K: Ord, V> FewMap<K, V> {
+    /// Room for so many is kept by an empty map.
+    const KEPT_MAX: usize = 8;
+
     /// An empty map, which takes no memory.
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
@@ -52,7 +55,11 @@ impl<K: Ord, V> FewMap<K, V> {
 
     /// Takes a key's value out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        self.place(key).ok().map(|at| self.0.remove(at).1)
+        let removed = self.place(key).ok().map(|at| self.0.remove(at).1);
+        if self.0.is_empty() && self.0.capacity() > Self::KEPT_MAX {
+            self.clear();
+        }
+        removed
     }
 
     /// All values, in the order of their keys.

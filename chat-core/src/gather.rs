@@ -6,7 +6,22 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{ids::Seq, limits::Gathering, time::Rate};
+use crate::{
+    ids::Seq,
+    limits::{DELIVERIES_TIMED_MAX, Gathering},
+    time::Rate,
+};
+
+/// What is new in a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    /// When the first of it was received.
+    pub received: Duration,
+    /// How many things it is.
+    pub things: usize,
+    /// For how many.
+    pub readers: usize,
+}
 
 /// When the readers of one room are woken.
 #[derive(Debug)]
@@ -24,20 +39,14 @@ impl Gather {
         Self { settings, rate: Rate::new(), due: None, received: None }
     }
 
-    /// So many things are new for so many readers; the first of them was received at `received`. The wait counts from
-    /// there, so what a commit has taken already is not waited for again.
-    pub(crate) fn handle_news(
-        &mut self,
-        now: Duration,
-        received: Duration,
-        (things, readers): (usize, usize),
-    ) {
+    /// Something is new. The wait counts from its receipt: what a commit has taken already is not waited for again.
+    pub(crate) fn handle_news(&mut self, now: Duration, News { received, things, readers }: News) {
         let oldest = self.received.get_or_insert(received);
         *oldest = received.min(*oldest);
         // By what came before: the first after a rest leaves at once.
         let window = self.settings.window(self.rate.at(now), readers);
         self.rate.arrive(now, things);
-        self.due.get_or_insert(received + window);
+        self.due.get_or_insert_with(|| received.saturating_add(window));
     }
 
     /// When [`Gather::take_due`] has something.
@@ -62,7 +71,9 @@ impl Gathering {
         let whole = self
             .first
             .saturating_add(self.per_reader.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX)));
-        whole.min(self.max).mul_f64(part.clamp(0.0, 1.0))
+        let whole = whole.min(self.max);
+        // Out of range only where it would be about the whole.
+        Duration::try_from_secs_f64(whole.as_secs_f64() * part.clamp(0.0, 1.0)).unwrap_or(whole).min(whole)
     }
 
     /// Up to this share of a processor nothing waits.
@@ -73,7 +84,11 @@ impl Gathering {
 
 /// What was told to the readers of a room and has not reached all of them: for the time that a delivery takes.
 #[derive(Debug, Default)]
-pub(crate) struct Rounds(VecDeque<Round>);
+pub(crate) struct Rounds {
+    open: VecDeque<Round>,
+    /// The last event of the newest.
+    told: Seq,
+}
 
 #[derive(Debug)]
 struct Round {
@@ -83,29 +98,46 @@ struct Round {
 }
 
 impl Rounds {
-    /// Rounds that are kept. Who is further behind is as good as fed from the store.
-    const MAX: usize = 64;
-
-    /// Events up to `last` are told to so many readers.
-    pub(crate) fn begin(&mut self, last: Seq, received: Duration, readers: usize) {
-        if readers == 0 {
-            return;
+    /// Begins a round with the events up to `last`, where there are new ones. Returns where the one before ended: who has
+    /// everything up to there [counts](Self::count) in this one. Who has not stands still, and is waited for in that one
+    /// only.
+    pub(crate) fn begin(&mut self, last: Seq, received: Duration) -> Option<Seq> {
+        let before = self.told;
+        if last <= before {
+            return None;
         }
-        if self.0.len() == Self::MAX {
-            self.0.pop_front();
+        self.told = last;
+        if self.open.len() == DELIVERIES_TIMED_MAX {
+            self.open.pop_front();
         }
-        self.0.push_back(Round { last, received, missing: readers });
+        self.open.push_back(Round { last, received, missing: 0 });
+        Some(before)
     }
 
-    /// A reader that had everything up to `from` now has it up to `to`, or is not waited for any more. Returns since when
-    /// the rounds that are over with this were under way.
-    pub(crate) fn pass(&mut self, from: Seq, to: Seq) -> Vec<Duration> {
-        let first = self.0.partition_point(|round| round.last <= from);
-        let passed = self.0.range_mut(first..).take_while(|round| round.last <= to);
-        passed.for_each(|round| round.missing = round.missing.saturating_sub(1));
-        // A reader passes rounds in their order: where a later one is over, so are those before it.
-        let over = self.0.iter().take_while(|round| round.missing == 0).count();
-        self.0.drain(..over).map(|round| round.received).collect()
+    /// One more reader counts in the newest round. Returns its last event.
+    pub(crate) fn count(&mut self) -> Seq {
+        if let Some(newest) = self.open.back_mut() {
+            newest.missing += 1;
+        }
+        self.told
+    }
+
+    /// A reader that counts in a round up to `counted` had everything up to `from`. Now it has it up to `to`, or is not
+    /// waited for any more. Returns the receipts of what has with this reached all.
+    pub(crate) fn pass(&mut self, counted: Seq, from: Seq, to: Seq) -> Vec<Duration> {
+        let first = self.open.partition_point(|round| round.last <= from);
+        let passed = self.open.range_mut(first..).take_while(|round| round.last <= to.min(counted));
+        let mut over = Vec::new();
+        for round in passed {
+            round.missing = round.missing.saturating_sub(1);
+            if round.missing == 0 {
+                over.push(round.received);
+            }
+        }
+        if !over.is_empty() {
+            self.open.retain(|round| round.missing > 0);
+        }
+        over
     }
 }
 
@@ -122,7 +154,7 @@ mod tests {
         let end = MS * every_ms * events;
         while now < end + Duration::from_secs(1) {
             if now >= next && now < end {
-                gather.handle_news(now, now, (1, readers));
+                gather.handle_news(now, News { received: now, things: 1, readers });
                 next += MS * every_ms;
             }
             if gather.take_due(now).is_some() {
@@ -153,28 +185,42 @@ mod tests {
     fn the_wait_counts_from_the_receipt() {
         let mut gather =
             Gather::new(Gathering { write_cost: Duration::from_secs(1), ..Gathering::default() });
-        gather.handle_news(MS, MS, (1000, 1000));
+        gather.handle_news(MS, News { received: MS, things: 1000, readers: 1000 });
         assert_eq!(gather.take_due(MS), Some(MS), "the first after a rest");
-        gather.handle_news(MS * 9, MS * 4, (1, 1000));
-        gather.handle_news(MS * 12, MS * 2, (1, 1000));
+        gather.handle_news(MS * 9, News { received: MS * 4, things: 1, readers: 1000 });
+        gather.handle_news(MS * 12, News { received: MS * 2, things: 1, readers: 1000 });
         assert_eq!(gather.poll_timeout(), Some(MS * 58));
         assert_eq!(gather.take_due(MS * 57), None);
         assert_eq!(gather.take_due(MS * 58), Some(MS * 2), "the oldest of what is told");
-        gather.handle_news(MS * 200, MS * 100, (1, 1000));
+        gather.handle_news(MS * 200, News { received: MS * 100, things: 1, readers: 1000 });
         assert_eq!(gather.take_due(MS * 200), Some(MS * 100), "the commit has taken the whole wait");
         assert_eq!(gather.take_due(MS * 900), None);
     }
 
     #[test]
-    fn a_delivery_is_over_with_its_last_reader() {
+    fn a_delivery_is_over_with_the_last_who_counts_in_it() {
         let mut rounds = Rounds::default();
-        rounds.begin(Seq(3), MS, 2);
-        rounds.begin(Seq(5), MS * 2, 3);
-        rounds.begin(Seq(6), MS * 3, 0);
-        assert_eq!(rounds.pass(Seq(0), Seq(4)), []);
-        assert_eq!(rounds.pass(Seq(3), Seq(5)), [], "somebody who came after the first");
-        assert_eq!(rounds.pass(Seq(2), Seq(5)), [MS]);
-        assert_eq!(rounds.pass(Seq(4), Seq::MAX), [MS * 2], "a reader who goes is not waited for");
-        assert_eq!(rounds.pass(Seq(0), Seq::MAX), []);
+        assert_eq!(rounds.begin(Seq(3), MS), Some(Seq(0)));
+        let [_ann, bob] = [rounds.count(), rounds.count()];
+        assert_eq!(rounds.begin(Seq(3), MS), None, "nothing new");
+        assert_eq!(rounds.pass(Seq(3), Seq(0), Seq(3)), []);
+        assert_eq!(rounds.begin(Seq(5), MS * 2), Some(Seq(3)));
+        let ann = rounds.count();
+        assert_eq!(rounds.pass(ann, Seq(3), Seq(5)), [MS * 2], "bob stands still, and is not in it");
+        rounds.begin(Seq(8), MS * 3);
+        let ann = rounds.count();
+        assert_eq!(rounds.pass(bob, Seq(0), Seq(8)), [MS], "bob ends the one that he is in");
+        assert_eq!(rounds.pass(ann, Seq(5), Seq::MAX), [MS * 3], "who goes is not waited for");
+    }
+
+    #[test]
+    fn no_setting_is_too_large() {
+        let settings = Gathering { first: Duration::MAX, max: Duration::MAX, ..Gathering::default() };
+        let mut gather = Gather::new(settings);
+        for _ in 0..3 {
+            gather.handle_news(MS, News { received: MS, things: 10_000, readers: 10_000 });
+            gather.take_due(MS);
+        }
+        assert!(gather.poll_timeout().is_some_and(|due| due > Duration::from_hours(24)));
     }
 }

@@ -23,15 +23,14 @@ pub struct Limits {
     /// Rooms that one connection may have joined. Past it: `forbidden`.
     #[serde(skip)]
     pub rooms_per_connection: usize,
-    /// Bytes of encoded events that a room keeps live, per codec; with more than [`TAIL_SHARES`] connections in the room
-    /// so many times its share more, as they all would be fed from the store at once. An older position is fed from the
-    /// store.
+    /// Bytes of encoded events that a room keeps live, per codec. An older position is fed from the store. A room with more
+    /// than [`TAIL_SHARES`] connections keeps more, in proportion: they all would be fed from the store at once.
     #[serde(skip)]
     pub tail_bytes: usize,
     /// Bytes of events in one page read from the store; a page holds at least one event.
     #[serde(skip)]
     pub page_bytes: usize,
-    /// Bytes gathered for one write to one connection, give or take one run of events that were committed together.
+    /// Bytes gathered for one write to one connection, give or take what has gathered in a room.
     #[serde(skip)]
     pub flush_bytes: usize,
     /// How long what is new in a busy room gathers before its readers are woken.
@@ -42,8 +41,8 @@ pub struct Limits {
 /// How long what is new in a room waits for more, so that it goes out in fewer and larger writes. The wait counts from
 /// the receipt of the first, a commit's time included.
 ///
-/// Nothing waits where writing each event to each reader at once would take less than a hundredth of a processor: so a
-/// quiet or small room's message leaves as soon as it is committed. From 2.5 hundredths on, the wait is
+/// Nothing waits where, by the events of the last tenth of a second, writing each to each reader at once would take less
+/// than a hundredth of a processor: so a quiet or small room's message leaves as soon as it is committed. From 2.5 hundredths on, the wait is
 /// `first + per_reader × readers`, `max` at most; between them it grows in line. A sender never waits for its ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gathering {
@@ -87,15 +86,12 @@ impl Default for Limits {
     }
 }
 
-/// Pages of history that one page has with which a reader catches up, in events; its bytes have the same bound. Asking
-/// costs more than what a short page has in it.
-pub const CATCH_UP_PAGES: usize = 5;
-
 /// Connections of a room that [`Limits::tail_bytes`] is for.
 pub const TAIL_SHARES: usize = 256;
 
-/// Bytes up to which what gathered is encoded as one: as much as is written at once.
-pub const BLOCK_BYTES_MAX: usize = 64 << 10;
+/// Bytes, as the tail counts them, up to which what gathered is encoded as one. That is more than they are on the wire:
+/// about what is written at once.
+pub const BLOCK_BYTES_MAX: usize = 128 << 10;
 
 /// Bytes of a user's or a room's name. Past it: `too_large`.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -167,6 +163,12 @@ pub const EPHEMERAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Read marks are written at the latest this long after they moved.
 pub const READ_MARK_DELAY: Duration = Duration::from_secs(2);
+
+/// Items of a batch whose senders the committer remembers, to tell whether they all wait for each other.
+pub const CLOSED_LOOP_MAX: usize = 128;
+
+/// Deliveries that a room times at once. Who is further behind is as good as fed from the store.
+pub const DELIVERIES_TIMED_MAX: usize = 64;
 
 /// Ends of rights (removals, bans, a room made private) that a room remembers, so that a join whose rights were
 /// read before one of them notices. An older reading is made again.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     bell::Stir,
-    gather::{Gather, Rounds},
+    gather::{Gather, News, Rounds},
     ids::{ConnId, Epoch, RoomId, RoomNo, Seq, UserId},
     limits::{BARRIERS_MAX, Limits, ONLINE_IDS_MAX, TAIL_SHARES},
     presence::{Presence, Spoken},
@@ -101,7 +101,7 @@ pub(crate) struct Look {
     pub live: Seq,
     /// Where its right ends, if it does.
     pub end: Option<End>,
-    /// Of the deliveries that were under way to this connection as their last: when they were received.
+    /// The receipts of what has now, with this connection, reached everybody.
     pub delivered: Vec<Duration>,
     /// From where to listen next.
     pub heard: u64,
@@ -162,6 +162,8 @@ struct Person {
     live: bool,
     /// It has found everything up to here.
     passed: Seq,
+    /// It is waited for in the round up to here.
+    counted: Seq,
     /// It has listened up to here.
     heard: u64,
     stir: Stir,
@@ -248,6 +250,7 @@ impl Room {
             end: None,
             live: true,
             passed: self.tail.last(),
+            counted: Seq::ZERO,
             heard: self.presence.talk().next(),
             stir,
         };
@@ -280,14 +283,14 @@ impl Room {
         }
     }
 
-    /// A connection goes.
-    pub(crate) fn detach(&mut self, now: Duration, conn: ConnId) {
-        let Some(person) = self.people.remove(&conn) else { return };
-        self.rounds.pass(person.passed, Seq::MAX);
+    /// A connection goes. Returns the receipts of what has now reached all who are left.
+    pub(crate) fn detach(&mut self, now: Duration, conn: ConnId) -> Vec<Duration> {
+        let Some(person) = self.people.remove(&conn) else { return Vec::new() };
         self.bound_tail();
         if person.end.is_none() {
             self.presence.exit(now, &person.user);
         }
+        self.rounds.pass(person.counted, person.passed, Seq::MAX)
     }
 
     /// Where very many read, falling off the tail would have them all read the store.
@@ -317,9 +320,10 @@ impl Room {
         };
         person.live = found == Found::Live;
         // Nothing that is under way waits for one who falls behind.
-        let found_up_to =
-            if person.live { block.map_or(reader.position, |block| block.last()) } else { live };
-        let delivered = self.rounds.pass(person.passed, found_up_to);
+        let up_to = if person.live { block.map_or(reader.position, |block| block.last()) } else { live };
+        // A reader that the store has fed may be ahead of what is live.
+        let found_up_to = up_to.min(live);
+        let delivered = self.rounds.pass(person.counted, person.passed, found_up_to);
         person.passed = person.passed.max(found_up_to);
         let mut look = Look { found, block: block.cloned(), live, end, delivered, heard };
         if end.is_none() && person.live {
@@ -366,9 +370,9 @@ impl Room {
             for event in &run {
                 self.apply(now, event);
             }
-            let events = run.len();
+            let things = run.len();
             self.tail.push(run);
-            self.gather.handle_news(now, received, (events, self.people.len()));
+            self.gather.handle_news(now, News { received, things, readers: self.people.len() });
         }
     }
 
@@ -451,7 +455,7 @@ impl Room {
         self.talk(now, |presence| presence.handle_timeout(now));
     }
 
-    /// A time at which to call [`Room::handle_timeout`], each told once.
+    /// A time at which to call [`Room::handle_timeout`].
     pub(crate) fn poll_timer(&mut self) -> Option<Duration> {
         let due = self.presence.poll_timeout().into_iter().chain(self.gather.poll_timeout()).min()?;
         let sooner = self.timer.is_none_or(|timer| due < timer);
@@ -463,7 +467,7 @@ impl Room {
         let before = self.presence.talk().next();
         let done = act(&mut self.presence);
         if self.presence.talk().next() != before {
-            self.gather.handle_news(now, now, (1, self.people.len()));
+            self.gather.handle_news(now, News { received: now, things: 1, readers: self.people.len() });
             self.wake_due(now);
         }
         done
@@ -483,15 +487,16 @@ impl Room {
         let Some(received) = self.gather.take_due(now) else { return };
         self.tail.join();
         let (last, spoken) = (self.tail.last(), self.presence.talk().next());
-        let mut readers = 0;
+        let round = self.rounds.begin(last, received);
         for person in self.people.values_mut() {
             let misses_events = person.passed < last;
-            if misses_events || !person.live || person.heard != spoken {
+            if misses_events && person.live && round.is_some_and(|before| person.passed >= before) {
+                person.counted = self.rounds.count();
+            }
+            if misses_events || (person.live && person.heard != spoken) {
                 person.stir.stir();
             }
-            readers += usize::from(misses_events && person.live);
         }
-        self.rounds.begin(last, received, readers);
     }
 
     fn stir_all(&mut self) {
@@ -563,3 +568,6 @@ impl Person {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,9 +45,16 @@ pub(crate) struct WireSink {
 }
 
 impl WireSink {
-    /// An empty sink that is full at `full_bytes`.
-    pub(crate) const fn new(codec: Codec, full_bytes: usize) -> Self {
-        Self { codec, full_bytes, shared: None, frames: Vec::new(), array: Vec::new(), messages: 0 }
+    /// An empty sink that is full at `full_bytes`, and takes one thing at least.
+    pub(crate) fn new(codec: Codec, full_bytes: usize) -> Self {
+        Self {
+            codec,
+            full_bytes: full_bytes.max(1),
+            shared: None,
+            frames: Vec::new(),
+            array: Vec::new(),
+            messages: 0,
+        }
     }
 
     /// Ends the run: its bytes, and how many messages of others are in them. `None` where there is nothing.

@@ -279,12 +279,12 @@ impl Tail {
     /// Joins the blocks that came since the last time, as their readers are about to be woken: so what has gathered is
     /// encoded once, and most readers find it in one piece.
     pub(crate) fn join(&mut self) {
-        let fresh = self.blocks.len() - std::mem::take(&mut self.fresh).min(self.blocks.len());
-        if self.blocks.len() - fresh < 2 {
+        let joined_before = self.blocks.len() - std::mem::take(&mut self.fresh);
+        if self.blocks.len() - joined_before < 2 {
             return;
         }
         let (mut joined, mut bytes) = (Vec::<Arc<Event>>::new(), 0);
-        for block in self.blocks.split_off(fresh) {
+        for block in self.blocks.split_off(joined_before) {
             if bytes + block.weight_bytes() > BLOCK_BYTES_MAX && !joined.is_empty() {
                 self.blocks.push_back(Arc::new(Block::new(std::mem::take(&mut joined).into())));
                 bytes = 0;

@@ -478,9 +478,17 @@ impl Hub {
 
     /// A connection leaves a room, which leaves memory when it was the last.
     pub(crate) fn detach(&self, now: Now, cell: &Arc<RoomCell>, conn: ConnId) {
-        cell.lock().detach(now.mono, conn);
+        let delivered = cell.lock().detach(now.mono, conn);
+        self.delivered(now, delivered);
         self.arm(cell);
         self.retire(cell);
+    }
+
+    /// What was received at these times has reached everybody whom it should.
+    pub(crate) fn delivered(&self, now: Now, received: Vec<Duration>) {
+        for received in received {
+            self.metrics.delivered_all(now.mono.saturating_sub(received));
+        }
     }
 
     fn retire(&self, cell: &Arc<RoomCell>) {
@@ -489,6 +497,12 @@ impl Hub {
             rooms.forget(cell);
         }
         self.metrics.rooms(rooms.len());
+    }
+
+    /// The user of a connection is writing.
+    pub(crate) fn typing(&self, now: Now, cell: &Arc<RoomCell>, conn: ConnId) {
+        cell.lock().typing(now.mono, conn);
+        self.arm(cell);
     }
 
     /// The user of a connection has read up to `seq`.

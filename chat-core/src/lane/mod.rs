@@ -296,7 +296,7 @@ impl Lane {
                 self.done(id, connection);
             }
             RoomCommand::Typing => {
-                seat.cell.lock().typing(connection.now.mono, connection.conn);
+                connection.hub.typing(connection.now, &seat.cell, connection.conn);
                 self.done(id, connection);
             }
             command => self.submit((id, since), command, connection),
@@ -334,10 +334,7 @@ impl Lane {
         let ticket = address.ticket;
         let reply_to = ReplyTo::Session(address.mailbox, ticket);
         let append = Append { room, actor, at, change, require };
-        match connection
-            .hub
-            .submit(connection.now, Submission { append, received: connection.now.mono, reply_to })
-        {
+        match connection.hub.submit(connection.now, Submission { append, received: since, reply_to }) {
             Ok(()) => {
                 seat.unsettled += 1;
                 few::push_back(&mut self.owed, Owed::Outcome { ticket, id, since });

@@ -7,7 +7,6 @@ use crate::{
     connection::Connection,
     hub::{Job, PageJob},
     ids::Seq,
-    limits::CATCH_UP_PAGES,
     presence::Spoken,
     protocol::{Ack, Event, EventBody, HistoryFrom, Joined, LeftReason, Reply},
     room::{End, Reach},
@@ -98,9 +97,7 @@ impl Lane {
         let mut spoken = Vec::new();
         let reader = seat.reader(connection.now.mono, connection.conn);
         let look = seat.cell.lock().look(&reader, &mut spoken);
-        for received in look.delivered {
-            connection.hub.metrics.delivered_all(connection.now.mono.saturating_sub(received));
-        }
+        connection.hub.delivered(connection.now, look.delivered);
         match look.found {
             Found::Live => {}
             Found::Behind => return self.fall_behind(look.end, connection, sink),
@@ -182,7 +179,7 @@ impl Lane {
             room: seat.cell.no,
             reader: Some(connection.who.actor()),
             from: HistoryFrom::After(seat.position),
-            limit: limits.history_page.saturating_mul(CATCH_UP_PAGES),
+            limit: limits.history_page,
             bytes: limits.page_bytes,
             kinds: Vec::new(),
         };
@@ -335,11 +332,10 @@ impl Lane {
         if matches!(placing, Placing::Wait) {
             return Err(Halt::Wait);
         }
-        if let Some(seat) = &mut self.seat {
-            seat.position = event.seq;
-        }
         if matches!(placing, Placing::Replace) {
             self.ack_in_place(event.seq, connection, sink);
+        } else if let Some(seat) = &mut self.seat {
+            seat.position = event.seq;
         }
         Ok(placing)
     }
