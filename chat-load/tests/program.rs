@@ -43,6 +43,15 @@ async fn a_server_without_a_fault_passes() {
 }
 
 #[tokio::test]
+async fn what_is_under_way_when_the_measuring_ends_is_measured_too() {
+    let (code, found) = run_against(Mistake::Stall).await;
+    assert_eq!(code, Some(0), "{:?}", found.verdict);
+    assert!(found.traffic.acked < found.traffic.sent, "the stall outlasts the measuring");
+    assert_eq!(found.ack.samples, found.traffic.sent);
+    assert!(found.delivery.samples > found.traffic.delivered, "each of them went to three");
+}
+
+#[tokio::test]
 async fn a_message_that_is_lost_fails_the_run() {
     let (code, found) = run_against(Mistake::Lose).await;
     assert_eq!((code, found.verdict.lost, found.verdict.doubled), (Some(1), 1, 0));

@@ -204,9 +204,10 @@ impl<P: Progress> Run<'_, P> {
         let figures_before = scrape(&self.shared.target).await?;
         let storms = self.storms();
         let before = self.look()?;
+        self.shared.tally.borrow_mut().begin_window();
         self.measure(&mut memory).await?;
         let after = self.look()?;
-        self.shared.tally.borrow_mut().is_measured = false;
+        self.shared.tally.borrow_mut().end_window();
         let figures_after = scrape(&self.shared.target).await?;
         self.progress.begin("settling", 0);
         self.shared.is_talking.set(false);
@@ -293,7 +294,6 @@ impl<P: Progress> Run<'_, P> {
     /// Measures for its time.
     async fn measure(&mut self, memory: &mut Memory) -> Result<(), RunError> {
         self.progress.begin("measuring", millis(self.settings.measured));
-        self.shared.tally.borrow_mut().is_measured = true;
         let begun = Instant::now();
         while begun.elapsed() < self.settings.measured {
             sleep(LOOK.min(self.settings.measured.saturating_sub(begun.elapsed()))).await;

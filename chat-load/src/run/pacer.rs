@@ -39,7 +39,7 @@ pub(super) async fn pace(talks: Vec<Talk>, period: Duration, shared: Rc<Shared>)
             }
             user.say(*room, &shared);
             let tally = &mut *shared.tally.borrow_mut();
-            if tally.is_measured {
+            if tally.is_measured(tally.now()) {
                 record(&mut tally.lateness, late);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -86,8 +87,9 @@ pub(super) struct Tally {
     /// When the run began: moments are counted from here.
     pub(super) begun: Instant,
     pub(super) traffic: Traffic,
-    /// Whether latencies count.
-    pub(super) is_measured: bool,
+    /// A latency counts where its message was sent within these moments, whenever it came: what is under way when the
+    /// measuring ends may be what took longest.
+    window: Range<Duration>,
     /// One of so many deliveries is looked at, on average.
     pub(super) stride: u64,
     until_sample: u64,
@@ -106,7 +108,7 @@ impl Tally {
         Self {
             begun: Instant::now(),
             traffic: Traffic::default(),
-            is_measured: false,
+            window: Duration::MAX..Duration::MAX,
             stride: 1,
             until_sample: 1,
             delivery: latencies(),
@@ -122,6 +124,21 @@ impl Tally {
 
     pub(super) fn now(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// What is sent from now on is measured.
+    pub(super) fn begin_window(&mut self) {
+        self.window.start = self.now();
+    }
+
+    /// What is sent from now on is not, and what was sent still is.
+    pub(super) fn end_window(&mut self) {
+        self.window.end = self.now();
+    }
+
+    /// Whether the latency of what was sent at this moment counts.
+    pub(super) fn is_measured(&self, sent: Duration) -> bool {
+        self.window.contains(&sent)
     }
 
     #[cold]
@@ -171,9 +188,9 @@ impl Hearing<'_> {
         let tally = &mut *self.tally;
         // Not at fixed distances: those would fit the number of connections.
         tally.until_sample = fastrand::u64(1..tally.stride * 2);
-        if tally.is_measured
-            && is_live
+        if is_live
             && let Some(sent) = stamp_of(event)
+            && tally.is_measured(sent)
         {
             let now = self.now();
             record(&mut self.tally.delivery, now.saturating_sub(sent));
@@ -194,7 +211,7 @@ impl Watch for Hearing<'_> {
     fn settled(&mut self, room: usize, settled: Settled) {
         self.tally.traffic.acked += 1;
         self.tally.ledgers[self.rooms[room]].settle(settled.seq);
-        if self.tally.is_measured {
+        if self.tally.is_measured(settled.sent_at) {
             let now = self.now();
             record(&mut self.tally.ack, now.saturating_sub(settled.sent_at));
         }
@@ -226,6 +243,7 @@ impl Watch for Hearing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::Latency;
 
     #[test]
     fn a_text_has_its_length_and_its_moment() {
@@ -238,6 +256,25 @@ mod tests {
         }
         assert_eq!(stamp_of(br#"{"type":"message","text":"@12"}"#), None);
         assert_eq!(stamp_of(br#"{"type":"message","text":"hello @000000000000012"}"#), None);
+    }
+
+    #[test]
+    fn a_latency_counts_by_the_moment_of_its_sending_whenever_it_ends() {
+        let mut tally = Tally::new(1);
+        let second = Duration::from_secs(1);
+        tally.window = second * 10..second * 20;
+        let heard = |tally: &mut Tally, sent: Duration, now: Duration| {
+            let mut hearing = Hearing { tally, who: "ann", rooms: &[0], now: Some(now) };
+            let event = format!(r#"{{"type":"message","text":"{}"}}"#, stamped(sent, TEXT_BYTES_MIN));
+            hearing.delivered(0, event.as_bytes(), true);
+            hearing.settled(0, Settled { seq: 1, sent_at: sent, by_ack: true });
+            (tally.delivery.len(), tally.ack.len())
+        };
+        assert_eq!(heard(&mut tally, second * 9, second * 15), (0, 0), "it was sent before");
+        assert_eq!(heard(&mut tally, second * 10, second * 15), (1, 1));
+        assert_eq!(heard(&mut tally, second * 19, second * 45), (2, 2), "it was under way at the end");
+        assert_eq!(heard(&mut tally, second * 20, second * 45), (2, 2), "it was sent after the end");
+        assert!(Latency::of(&tally.ack).max_ms > 25_000.0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,6 +16,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc::{self, UnboundedSender},
+    time::sleep,
 };
 use tokio_tungstenite::{
     accept_hdr_async,
@@ -26,6 +28,9 @@ use tokio_tungstenite::{
 
 /// The number at which the server makes its mistake.
 pub(crate) const AT: u64 = 20;
+
+/// Longer than a run of these tests measures.
+pub(crate) const STALL: Duration = Duration::from_secs(1);
 
 /// What the server does wrong, once: at number [`AT`] of the first room that gets so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub(crate) enum Mistake {
     Refuse,
     /// No subprotocol is agreed on.
     Mute,
+    /// Every reader waits for its [`AT`]th frame, and for all after it, as long as [`STALL`].
+    Stall,
 }
 
 /// A server with its rooms.
@@ -115,7 +122,12 @@ async fn serve(mut stream: TcpStream, rooms: Rooms, mistake: Mistake) {
     let (mut sink, mut source) = socket.split();
     let (mailbox, mut mail) = mpsc::unbounded_channel::<Message>();
     tokio::spawn(async move {
+        let mut count = 0;
         while let Some(message) = mail.recv().await {
+            count += 1;
+            if mistake == Mistake::Stall && count == AT {
+                sleep(STALL).await;
+            }
             let mut frames = vec![message];
             while let Ok(message) = mail.try_recv() {
                 frames.push(message);
