@@ -3,6 +3,8 @@
 mod found;
 mod link;
 mod pacer;
+#[cfg(test)]
+mod scene;
 mod shared;
 mod storm;
 mod tally;
