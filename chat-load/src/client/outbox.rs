@@ -41,8 +41,15 @@ pub(super) struct Outbox {
     unsent: VecDeque<Sent>,
     /// Whose turn to be answered has passed.
     skipped: Vec<Sent>,
-    /// How many of the others are unsure.
+    /// How many of those that wait or are unsent an event may settle.
     unsure: usize,
+}
+
+impl Sent {
+    /// Whether an event may settle it.
+    const fn is_open(&self) -> bool {
+        self.is_unsure && self.seq.is_none()
+    }
 }
 
 impl Outbox {
@@ -70,14 +77,20 @@ impl Outbox {
     }
 
     pub(super) fn hold(&mut self, sent: Sent) {
+        // It may have been refused after a connection was lost: then what was sent before that is unsure still.
+        self.unsure += usize::from(sent.is_open());
         self.unsent.push_back(sent);
     }
 
+    /// The next one to be sent: it goes to [`wait_for`](Self::wait_for).
     pub(super) fn next_unsent(&mut self) -> Option<Sent> {
-        self.unsent.pop_front()
+        let sent = self.unsent.pop_front()?;
+        self.unsure -= usize::from(sent.is_open());
+        Some(sent)
     }
 
     pub(super) fn wait_for(&mut self, sent: Sent) {
+        self.unsure += usize::from(sent.is_open());
         self.waiting.push_back(sent);
     }
 
@@ -91,7 +104,7 @@ impl Outbox {
             }
         }
         self.unsent.extend(unsent);
-        self.unsure = self.unsent.iter().filter(|sent| sent.is_unsure).count();
+        self.unsure = self.unsent.iter().filter(|sent| sent.is_open()).count();
     }
 
     /// The reply to the command `id`. Replies come in the order of commands.
@@ -102,9 +115,12 @@ impl Outbox {
             let late = self.skipped.iter().position(|sent| sent.id == id);
             return late.map_or(Reply::Unknown, |at| Reply::Late(self.skipped.swap_remove(at)));
         }
-        self.skipped.extend(self.waiting.drain(..at));
+        for skipped in self.waiting.drain(..at) {
+            self.unsure -= usize::from(skipped.is_open());
+            self.skipped.push(skipped);
+        }
         let sent = self.waiting.pop_front().expect("it was found a moment ago");
-        self.unsure -= usize::from(sent.is_unsure && sent.seq.is_none());
+        self.unsure -= usize::from(sent.is_open());
         Reply::To { sent, skipped: at as u64 }
     }
 
@@ -161,6 +177,44 @@ mod tests {
         assert_eq!(outbox.settle(2, 20), None, "settled once");
         let again: Vec<u64> = std::iter::from_fn(|| outbox.next_unsent()).map(|sent| sent.key).collect();
         assert_eq!(again, [1, 3, 4]);
+    }
+
+    /// Sends the next one again, as the command `id`.
+    fn send_again(outbox: &mut Outbox, id: u64) {
+        let again = outbox.next_unsent().unwrap();
+        outbox.wait_for(Sent { id, ..again });
+    }
+
+    #[test]
+    fn what_is_refused_after_a_lost_connection_is_unsure_until_it_is_settled() {
+        let mut outbox = outbox(1..2);
+        outbox.lose();
+        send_again(&mut outbox, 7);
+        let Reply::To { sent: refused, .. } = outbox.reply(7) else {
+            unreachable!("it waits for its answer")
+        };
+        assert!(!outbox.is_unsure(), "it is not in the box");
+        outbox.hold(refused);
+        assert!(outbox.is_unsure());
+        send_again(&mut outbox, 8);
+        assert!(outbox.is_unsure());
+        assert!(matches!(outbox.reply(8), Reply::To { .. }));
+        assert!(!outbox.is_unsure());
+    }
+
+    #[test]
+    fn what_is_answered_late_is_unsure_once_it_is_to_be_sent_again() {
+        let mut outbox = outbox(1..3);
+        outbox.lose();
+        send_again(&mut outbox, 7);
+        send_again(&mut outbox, 8);
+        assert!(matches!(outbox.reply(8), Reply::To { skipped: 1, .. }));
+        assert!(!outbox.is_unsure(), "no event settles what was skipped");
+        let Reply::Late(refused) = outbox.reply(7) else { unreachable!("its turn had passed") };
+        outbox.hold(refused);
+        assert!(outbox.is_unsure());
+        assert!(outbox.settle(1, 20).is_some());
+        assert!(!outbox.is_unsure());
     }
 
     #[test]
