@@ -2,19 +2,20 @@
 
 mod bar;
 mod flags;
+mod interrupt;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use chat_load::{Measurement, Started, Table, run};
+use chat_load::{Measurement, Started, Table, client::http::Target, run};
 use clap::Parser;
-use tokio::signal;
 
 use self::{
     bar::Bar,
     flags::{Flags, Refusal, Wanted},
+    interrupt::Interrupt,
 };
 
 /// The exit code of a mistake on the command line.
@@ -37,25 +38,37 @@ fn main() -> ExitCode {
 fn work(wanted: &Wanted) -> Result<Measurement, AnyError> {
     // One thread: on a machine that is shared with the server it takes one core at most.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        tokio::select! {
-            measured = measure(wanted) => measured,
-            interrupted = signal::ctrl_c() => Err(interrupted.map_or_else(AnyError::from, |()| "interrupted".into())),
-        }
-    })
+    runtime.block_on(measure(wanted))
 }
 
 async fn measure(wanted: &Wanted) -> Result<Measurement, AnyError> {
-    let bar = Bar::default();
+    let mut interrupt = Interrupt::new()?;
     let Some(program) = &wanted.start else {
-        return Ok(run(&wanted.settings, &wanted.target, wanted.pid, &bar).await?);
+        return measure_at(wanted, &wanted.target, wanted.pid, &mut interrupt).await;
     };
     // Before the server starts, as it inherits the limit.
     chat_load::raise_descriptors()?;
-    let server = Started::start(program, &wanted.server_flags).await?;
-    let measured = run(&wanted.settings, server.target(), Some(server.pid()), &bar).await;
+    let server = tokio::select! {
+        started = Started::start(program, &wanted.server_flags) => started?,
+        error = interrupt.wait() => return Err(error.into()),
+    };
+    let measured = measure_at(wanted, server.target(), Some(server.pid()), &mut interrupt).await;
+    // However the run ended: the server must be gone before its folder is.
     server.stop().await?;
-    Ok(measured?)
+    measured
+}
+
+async fn measure_at(
+    wanted: &Wanted,
+    target: &Target,
+    pid: Option<u32>,
+    interrupt: &mut Interrupt,
+) -> Result<Measurement, AnyError> {
+    let bar = Bar::default();
+    tokio::select! {
+        measured = run(&wanted.settings, target, pid, &bar) => Ok(measured?),
+        error = interrupt.wait() => Err(error.into()),
+    }
 }
 
 fn tell(measurement: &Measurement, as_json: bool) -> ExitCode {

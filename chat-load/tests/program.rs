@@ -4,11 +4,19 @@
 
 mod support;
 
-use std::process::{Output, Stdio};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use chat_load::Measurement;
 use support::{Fake, Mistake};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+};
 
 async fn chat_load(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-load"));
@@ -246,4 +254,42 @@ async fn too_few_descriptors_are_told_before_anything_is_opened() {
     let said = String::from_utf8(done.stderr).unwrap();
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(said.contains("264 file descriptors are needed, and the limit is 100"), "{said}");
+}
+
+/// A run at a rate that cannot be made, at a server that is started for it. What the server tells of itself, its process
+/// and its arguments, stands on standard error first.
+async fn endless_run(fake: &Fake, folder: &Path) -> (Child, Lines<BufReader<ChildStderr>>, String) {
+    let program = folder.join("server");
+    let script = format!(
+        "#!/bin/sh\necho \"$$ $*\" >&2\necho 'listening on http://{}'\nexec sleep 60\n",
+        fake.address
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-load"));
+    command.args("pairs --users 300 --rate 1000 --seconds 1000 --warm-up 0 --start".split(' ')).arg(&program);
+    let mut run = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut said = BufReader::new(run.stderr.take().unwrap()).lines();
+    let told = said.next_line().await.unwrap().unwrap();
+    (run, said, told)
+}
+
+#[tokio::test]
+async fn whatever_ends_the_run_ends_the_server_with_it_and_removes_its_folder() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let fake = Fake::start(Mistake::None).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (mut run, mut said, told) = endless_run(&fake, folder.path()).await;
+        let (server, arguments) = told.split_once(' ').unwrap();
+        let database = arguments.split(' ').find_map(|argument| argument.strip_prefix("sqlite:")).unwrap();
+        let (process, database) = (Path::new("/proc").join(server), Path::new(database).parent().unwrap());
+        assert!(process.exists() && database.exists());
+        fake.said.notified().await;
+        let pid = run.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
+        assert_eq!(run.wait().await.unwrap().code(), Some(1));
+        assert_eq!(said.next_line().await.unwrap().unwrap(), format!("error: interrupted by SIG{signal}"));
+        assert!(!process.exists(), "the server is gone");
+        assert!(!database.exists(), "its folder is gone");
+    }
 }

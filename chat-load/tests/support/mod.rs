@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc::{self, UnboundedSender},
+    sync::{
+        Notify,
+        mpsc::{self, UnboundedSender},
+    },
     time::sleep,
 };
 use tokio_tungstenite::{
@@ -70,6 +73,8 @@ pub(crate) enum Mistake {
 #[derive(Debug)]
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
+    /// Somebody has said something.
+    pub(crate) said: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -82,22 +87,30 @@ struct Room {
 
 type Rooms = Arc<Mutex<BTreeMap<String, Room>>>;
 
+/// What all connections share.
+#[derive(Clone)]
+struct World {
+    rooms: Rooms,
+    said: Arc<Notify>,
+}
+
 impl Fake {
     pub(crate) async fn start(mistake: Mistake) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let rooms = Rooms::default();
+        let said = Arc::new(Notify::new());
+        let world = World { rooms: Rooms::default(), said: Arc::clone(&said) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&rooms), mistake));
+                tokio::spawn(serve(stream, world.clone(), mistake));
             }
         });
-        Self { address }
+        Self { address, said }
     }
 }
 
 /// One connection. A broken one ends its task, which nobody misses.
-async fn serve(mut stream: TcpStream, rooms: Rooms, mistake: Mistake) {
+async fn serve(mut stream: TcpStream, world: World, mistake: Mistake) {
     let mut head = [0; 12];
     stream.peek(&mut head).await.unwrap();
     if !head.starts_with(b"GET /ws") {
@@ -144,15 +157,18 @@ async fn serve(mut stream: TcpStream, rooms: Rooms, mistake: Mistake) {
     mailbox.send(text("welcome", &welcome)).unwrap();
     while let Some(Ok(Message::Text(command))) = source.next().await {
         let command: Value = serde_json::from_str(&command).unwrap();
-        let mut rooms: MutexGuard<'_, _> = rooms.lock().unwrap();
+        let mut rooms: MutexGuard<'_, _> = world.rooms.lock().unwrap();
         let room = rooms.entry(command["room"].as_str().unwrap().to_owned()).or_default();
         match command["type"].as_str().unwrap() {
             "join" => room.join(&user, &command, mailbox.clone()),
-            "send" => room.send(&user, &command, mistake),
+            "send" => {
+                room.send(&user, &command, mistake);
+                world.said.notify_one();
+            }
             other => unreachable!("{other}"),
         }
     }
-    for room in rooms.lock().unwrap().values_mut() {
+    for room in world.rooms.lock().unwrap().values_mut() {
         room.members.retain(|(_, other)| !other.same_channel(&mailbox));
     }
 }
