@@ -38,6 +38,8 @@ pub struct Measurement {
     pub server: Option<ServerCost>,
     /// What the server says of itself, where it does.
     pub figures: Option<FiguresDiff>,
+    /// Why there are none, where it was asked and did not answer.
+    pub figures_missing: Option<String>,
     /// What this process cost.
     pub tool: ToolCost,
     /// The reconnect storms, in which all connections dropped.
@@ -163,6 +165,7 @@ pub struct FiguresDiff {
 }
 
 impl FiguresDiff {
+    /// The two were told so many seconds apart.
     pub(crate) fn new(before: Figures, after: Figures, seconds: f64) -> Self {
         let commits = after.commits - before.commits;
         let each = |total: f64| (commits > 0.0).then(|| total / commits);

@@ -92,6 +92,9 @@ fn server(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
             ),
         )?;
     }
+    if let Some(why) = &found.figures_missing {
+        line(f, "commits", format_args!("not known, as /metrics cannot be read: {why}"))?;
+    }
     let Some(figures) = &found.figures else { return Ok(()) };
     if let (Some(batch), Some(commit)) = (figures.mean_batch, figures.mean_commit_ms) {
         line(

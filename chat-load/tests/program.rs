@@ -11,7 +11,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use chat_load::Measurement;
+use chat_load::{Measurement, Table};
 use support::{Fake, Mistake};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -48,6 +48,7 @@ async fn a_server_without_a_fault_passes() {
     );
     assert!(found.delivery.samples > 0 && found.ack.samples > 0);
     assert!(found.figures.is_none() && found.server.is_none(), "it has neither");
+    assert_eq!(found.figures_missing, None, "it says that it has none");
 }
 
 #[tokio::test]
@@ -57,6 +58,20 @@ async fn what_is_under_way_when_the_measuring_ends_is_measured_too() {
     assert!(found.traffic.acked < found.traffic.sent, "the stall outlasts the measuring");
     assert_eq!(found.ack.samples, found.traffic.sent);
     assert!(found.delivery.samples > found.traffic.delivered, "each of them went to three");
+}
+
+#[tokio::test]
+async fn figures_that_cannot_be_read_are_missed_and_the_run_is_kept() {
+    let (code, found) = run_against(Mistake::HideFigures).await;
+    assert_eq!(code, Some(0), "{:?}", found.verdict);
+    assert!(found.figures.is_none() && found.traffic.acked > 0);
+    let why = found.figures_missing.as_deref().unwrap();
+    assert!(why.starts_with("the connection ended before there was an answer"), "{why}");
+    let told = Table(&found).to_string();
+    assert!(
+        told.contains(&format!("commits                not known, as /metrics cannot be read: {why}")),
+        "{told}"
+    );
 }
 
 #[tokio::test]

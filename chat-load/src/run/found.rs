@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    host::Figures,
-    measurement::{ServerCost, ToolCost, Traffic, ratio},
+    client::http::{ConnectError, Target},
+    host::{Figures, scrape},
+    measurement::{FiguresDiff, ServerCost, ToolCost, Traffic, ratio},
 };
 
 /// The machine and the counts at one moment.
@@ -26,6 +27,27 @@ pub(super) struct Memory {
     pub(super) max: u64,
 }
 
+/// What the server says of itself at one moment.
+#[derive(Debug)]
+pub(super) struct Word {
+    at: Instant,
+    figures: Result<Option<Figures>, ConnectError>,
+}
+
+impl Word {
+    pub(super) async fn of(target: &Target) -> Self {
+        let figures = scrape(target).await;
+        Self { at: Instant::now(), figures }
+    }
+
+    /// Over the time between the two, which is more than the measured one where the server took long to answer.
+    fn since(&self, before: &Self) -> Option<FiguresDiff> {
+        let (Ok(Some(first)), Ok(Some(last))) = (&before.figures, &self.figures) else { return None };
+        let seconds = self.at.saturating_duration_since(before.at).as_secs_f64();
+        Some(FiguresDiff::new(*first, *last, seconds))
+    }
+}
+
 /// A run that is over.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -33,7 +55,8 @@ pub(super) struct Found {
     pub(super) before: Look,
     pub(super) after: Look,
     pub(super) memory: Memory,
-    pub(super) figures: Option<(Figures, Figures)>,
+    /// The first and the last word of the server.
+    pub(super) words: (Word, Word),
     /// How long the longest storm took, where all came back.
     pub(super) whole_storm: Option<Duration>,
 }
@@ -68,6 +91,19 @@ impl Found {
         }
     }
 
+    /// What the server says of itself, where it does and did.
+    pub(super) fn figures(&self) -> Option<FiguresDiff> {
+        let (before, after) = &self.words;
+        after.since(before)
+    }
+
+    /// Why it does not, where it should have answered.
+    pub(super) fn figures_missing(&self) -> Option<String> {
+        let (before, after) = &self.words;
+        let error = before.figures.as_ref().err().or_else(|| after.figures.as_ref().err());
+        error.map(ToString::to_string)
+    }
+
     /// Milliseconds a second.
     fn a_second(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() * 1e3 / self.seconds()
@@ -77,4 +113,23 @@ impl Found {
 /// Microseconds for each of so many.
 fn each(cpu: Duration, count: u64) -> Option<f64> {
     (count > 0).then(|| cpu.as_secs_f64() * 1e6 / ratio(count, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_those_of_the_time_between_the_two_words() {
+        let at = Instant::now();
+        let word = |seconds, commits| Word {
+            at: at + Duration::from_secs(seconds),
+            figures: Ok(Some(Figures { commits, ..Figures::default() })),
+        };
+        let diff = word(20, 1100.0).since(&word(0, 100.0)).unwrap();
+        assert!((diff.commits_per_s - 50.0).abs() < 1e-9);
+        let mute = Word { at, figures: Err(ConnectError::Silent) };
+        assert_eq!(word(20, 1100.0).since(&mute), None);
+        assert_eq!(mute.since(&word(0, 100.0)), None);
+    }
 }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use self::{
-    found::{Found, Look, Memory},
+    found::{Found, Look, Memory, Word},
     shared::Shared,
     user::User,
 };
@@ -32,8 +32,8 @@ use crate::{
         Client,
         http::{ANSWER_MAX, ConnectError, Target, Who},
     },
-    host::{Process, ProcessError, scrape},
-    measurement::{FiguresDiff, Latency, Measurement, Storms, ratio},
+    host::{Process, ProcessError},
+    measurement::{Latency, Measurement, Storms, ratio},
     scenario::{Pace, Plan, Settings},
 };
 
@@ -80,9 +80,6 @@ pub enum RunError {
         /// Who should be.
         count: usize,
     },
-    /// The server does not answer.
-    #[error(transparent)]
-    Server(#[from] ConnectError),
     /// A process cannot be looked at.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -203,21 +200,21 @@ impl<P: Progress> Run<'_, P> {
         if !self.is_silent() {
             self.wait("warming up", self.settings.warm_up).await;
         }
-        let figures_before = scrape(&self.shared.target).await?;
+        let word_before = Word::of(&self.shared.target).await;
         let storms = self.storms();
         let before = self.look()?;
         self.shared.tally.borrow_mut().begin_window();
         self.measure(&mut memory).await?;
         let after = self.look()?;
         self.shared.tally.borrow_mut().end_window();
-        let figures_after = scrape(&self.shared.target).await?;
+        let word_after = Word::of(&self.shared.target).await;
         self.progress.begin("settling", 0);
         self.shared.is_talking.set(false);
         pacer.abort();
         let whole_storm = ended(storms, self.settings.settle).await;
         verify::settle(&self.users, &self.shared, self.settings.settle).await;
-        let figures = figures_before.zip(figures_after);
-        Ok(self.conclude(&Found { opening, before, after, memory, figures, whole_storm }))
+        let words = (word_before, word_after);
+        Ok(self.conclude(&Found { opening, before, after, memory, words, whole_storm }))
     }
 
     fn is_silent(&self) -> bool {
@@ -328,7 +325,8 @@ impl<P: Progress> Run<'_, P> {
             ack: Latency::of(&tally.ack),
             lateness: Latency::of(&tally.lateness),
             server: self.server.as_ref().map(|server| found.server_cost(server.pid(), users as u64)),
-            figures: found.figures.map(|(before, after)| FiguresDiff::new(before, after, found.seconds())),
+            figures: found.figures(),
+            figures_missing: found.figures_missing(),
             tool: found.tool_cost(),
             storms: (settings.storms > 0).then(|| Storms {
                 storms: settings.storms,

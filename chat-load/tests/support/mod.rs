@@ -65,6 +65,8 @@ pub(crate) enum Mistake {
     Refuse,
     /// No subprotocol is agreed on.
     Mute,
+    /// Who asks for its figures is hung up on.
+    HideFigures,
     /// Every reader waits for its [`AT`]th frame, and for all after it, as long as [`STALL`].
     Stall,
 }
@@ -115,6 +117,9 @@ async fn serve(mut stream: TcpStream, world: World, mistake: Mistake) {
     stream.peek(&mut head).await.unwrap();
     if !head.starts_with(b"GET /ws") {
         let _ = stream.read(&mut [0; 1024]).await;
+        if mistake == Mistake::HideFigures {
+            return;
+        }
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         return;
     }
