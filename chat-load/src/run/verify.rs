@@ -13,12 +13,20 @@ use crate::measurement::Verdict;
 /// How often it is looked whether all is settled.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Waits until everything that was sent is acked, and everybody has what the others said; at most so long.
+/// Once everything is there nothing more may come. So long it is waited for all the same: what came last may come twice.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Waits until everything that was sent is acked, and everybody has what the others said; at most so long. Then listens
+/// for [`GRACE`].
 pub(super) async fn settle(users: &[Rc<User>], shared: &Shared, long: Duration) {
     let begun = Instant::now();
-    while begun.elapsed() < long && !users.iter().all(|user| is_settled(user, shared)) {
+    while !users.iter().all(|user| is_settled(user, shared)) {
+        if begun.elapsed() >= long {
+            return;
+        }
         sleep(LOOK).await;
     }
+    sleep(GRACE).await;
 }
 
 fn is_settled(user: &User, shared: &Shared) -> bool {
@@ -65,4 +73,40 @@ pub(super) fn verify(users: &[Rc<User>], shared: &Shared) -> Verdict {
         tally.verdict.numbers_unaccounted += ledger.unaccounted(*end);
     }
     tally.verdict.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::run::{scene::ann, tally::Hearing};
+
+    fn hear(user: &User, shared: &Shared, text: &str) {
+        let tally = &mut *shared.tally.borrow_mut();
+        let mut hearing = Hearing { tally, who: &user.name, rooms: &user.rooms, now: None };
+        user.client.borrow_mut().hear(text.as_bytes(), &mut hearing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_message_may_not_come_twice_either() {
+        let (user, shared) = ann(([127, 0, 0, 1], 1).into());
+        let message = r#"{"type":"message","room":"r","seq":1,"from":"bob","text":"hi"}"#;
+        user.client.borrow_mut().opened();
+        hear(&user, &shared, r#"{"type":"welcome","protocol":"chat.v1"}"#);
+        hear(&user, &shared, r#"{"type":"joined","id":1,"room":"r","epoch":"e","last_seq":0}"#);
+        hear(&user, &shared, message);
+        assert!(is_settled(&user, &shared));
+        let users = [Rc::clone(&user)];
+        let again = async {
+            sleep(GRACE / 2).await;
+            hear(&user, &shared, message);
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = settle(&users, &shared, Duration::from_secs(30)) => {}
+            () = again => {}
+        }
+        assert_eq!(verify(&users, &shared).doubled, 1);
+    }
 }
