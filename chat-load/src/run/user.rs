@@ -8,10 +8,10 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     RunError,
@@ -51,6 +51,8 @@ pub(super) struct User {
     drop: Cell<Option<Duration>>,
     /// When it last began to come back.
     knocked: Cell<Option<Instant>>,
+    /// Since when there is a connection.
+    connected: Cell<Option<Instant>>,
     /// When it sends again what was refused for the moment.
     retry: RefCell<Option<Pin<Box<Sleep>>>>,
 }
@@ -114,6 +116,7 @@ impl User {
             has_been_live: Cell::new(false),
             drop: Cell::new(None),
             knocked: Cell::new(None),
+            connected: Cell::new(None),
             retry: RefCell::default(),
         }
     }
@@ -122,16 +125,22 @@ impl User {
     pub(super) async fn live(self: Rc<Self>, shared: Rc<Shared>) {
         let mut pauses = Pauses::default();
         loop {
-            let began = Instant::now();
             let ended = self.connection(&shared).await;
             self.client.borrow_mut().lost();
             self.link.take();
             if self.is_live.take() {
                 shared.live.set(shared.live.get() - 1);
             }
-            let Some(wait) = self.wait(ended, began.elapsed(), &mut pauses, &shared) else { return };
+            let lasted = self.take_lasted();
+            let Some(wait) = self.wait(ended, lasted, &mut pauses, &shared) else { return };
             sleep(wait).await;
         }
+    }
+
+    /// How long the connection has lasted that has ended now. The time that it took to get none is no part of it: a
+    /// server that hangs would be knocked at as often as one that is well.
+    fn take_lasted(&self) -> Duration {
+        self.connected.take().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// How long to wait before coming back; `None` where that is of no use.
@@ -191,6 +200,7 @@ impl User {
         };
         self.client.borrow_mut().opened();
         self.knocked.set(Some(knocked));
+        self.connected.set(Some(Instant::now()));
         let mut link = Link::new(opened.stream);
         let early = self.hear(&opened.rest, &mut link, shared);
         *self.link.borrow_mut() = Some(link);
@@ -354,5 +364,24 @@ fn write(client: &mut Client, link: &mut Link, tally: &mut Tally) {
         tally.traffic.written_bytes += output.len() as u64;
         link.write(output);
         output.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{client::STEADY_AFTER, run::scene::ann};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_has_given_no_connection_that_could_have_lasted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (user, shared) = ann(listener.local_addr().unwrap());
+        let began = Instant::now();
+        let ended = user.connection(&shared).await;
+        assert!(matches!(ended, Ended::Unconnected(ConnectError::Silent)), "{ended:?}");
+        assert!(began.elapsed() >= STEADY_AFTER, "{:?}", began.elapsed());
+        assert_eq!(user.take_lasted(), Duration::ZERO);
     }
 }
