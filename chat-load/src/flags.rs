@@ -131,6 +131,15 @@ enum Spoken {
 /// A length of time is at most a day.
 const SECONDS_MAX: f64 = 86_400.0;
 
+/// So many users are more than one thread can carry, and as many as loopback has ports for.
+const USERS_MAX: usize = 1_000_000;
+
+/// A server takes texts of some KiB: this is far beyond, and all that wait for acks can be held.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// More than one each second of an hour.
+const STORMS_MAX: u32 = 10_000;
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let seconds = seconds.filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
@@ -232,20 +241,21 @@ fn beside() -> Result<PathBuf, Refusal> {
 fn check(settings: &Settings) -> Result<(), Refusal> {
     let is_rate = settings.rate.is_finite() && (0.001..=1000.0).contains(&settings.rate);
     for (is_right, text) in [
-        (settings.users >= 1, "--users must be at least 1".to_owned()),
+        ((1..=USERS_MAX).contains(&settings.users), format!("--users must be from 1 to {USERS_MAX}")),
         (!settings.measured.is_zero(), "--seconds must be more than 0".to_owned()),
         (is_rate, "--rate must be from 0.001 to 1000".to_owned()),
         (
-            settings.text_bytes >= TEXT_BYTES_MIN,
+            (TEXT_BYTES_MIN..=TEXT_BYTES_MAX).contains(&settings.text_bytes),
             format!(
-                "--text-bytes must be at least {TEXT_BYTES_MIN}: a text begins with the moment of its sending"
+                "--text-bytes must be from {TEXT_BYTES_MIN} to {TEXT_BYTES_MAX}: a text begins with the moment of its sending"
             ),
         ),
         (
             (1..=WAITING_MAX).contains(&settings.in_flight),
             format!("--in-flight must be from 1 to {WAITING_MAX}"),
         ),
-        (settings.room_size >= 1, "--room-size must be at least 1".to_owned()),
+        ((1..=USERS_MAX).contains(&settings.room_size), format!("--room-size must be from 1 to {USERS_MAX}")),
+        (settings.storms <= STORMS_MAX, format!("--storms must be at most {STORMS_MAX}")),
     ] {
         if !is_right {
             return Err(Refusal(text));

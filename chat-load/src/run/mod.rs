@@ -286,7 +286,7 @@ impl<P: Progress> Run<'_, P> {
 
     fn storms(&self) -> JoinHandle<Duration> {
         let (storms, within) = (self.settings.storms, self.settings.storm);
-        let gap = self.settings.measured / (storms + 1);
+        let gap = self.settings.measured / storms.saturating_add(1);
         spawn_local(storm::storms(self.users.clone(), storms, gap, within, Rc::clone(&self.shared)))
     }
 
