@@ -15,23 +15,19 @@ pub trait Watch {
     fn settled(&mut self, room: usize, settled: Settled);
     /// A room was joined for the first time: its events after this number are seen.
     fn began(&mut self, room: usize, last_seq: u64);
-    /// A room is where it was when it was joined.
-    fn live(&mut self, room: usize);
     /// The server has answered with an error of this code.
     fn refused(&mut self, code: &str);
     /// Something is wrong.
     fn fault(&mut self, fault: Fault);
 }
 
-/// A message that is kept for certain.
+/// A message that is kept for certain: by its ack, or by its event after a lost connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
     /// Its number.
     pub seq: u64,
     /// When it was sent first.
     pub sent_at: Duration,
-    /// By an ack, or by its event after a lost connection.
-    pub by_ack: bool,
 }
 
 /// Why a client wants no more of this connection.

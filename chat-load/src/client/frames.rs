@@ -96,11 +96,6 @@ impl Frames {
         self.cut.extend_from_slice(bytes);
         Ok(())
     }
-
-    /// Forgets a frame that was cut: the socket is another one.
-    pub fn clear(&mut self) {
-        self.cut.clear();
-    }
 }
 
 /// The header of a frame.

@@ -218,7 +218,7 @@ impl Client {
             && let Some(key) = own_key(object, &self.key_head)
             && let Some(sent) = room.outbox.settle(key, seq)
         {
-            watch.settled(at, Settled { seq, sent_at: sent.at, by_ack: false });
+            watch.settled(at, Settled { seq, sent_at: sent.at });
         }
         self.step(at, seq, watch);
     }
@@ -241,7 +241,6 @@ impl Client {
         match room.seat {
             Seat::Behind { last_seq } if room.place.position() >= last_seq => {
                 room.seat = Seat::Live;
-                watch.live(at);
                 self.resend_in(at);
             }
             Seat::Out => watch.fault(Fault::not_joined(&room.name)),
@@ -267,7 +266,7 @@ impl Client {
         };
         match (seq, sent.seq) {
             (Some(seq), None) => {
-                watch.settled(at, Settled { seq, sent_at: sent.at, by_ack: true });
+                watch.settled(at, Settled { seq, sent_at: sent.at });
             }
             (Some(seq), Some(known)) if seq != known => {
                 watch.fault(Fault::two_numbers(&room.name, seq, known));

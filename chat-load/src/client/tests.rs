@@ -25,8 +25,6 @@ impl Watch for Notes {
 
     fn began(&mut self, _: usize, _: u64) {}
 
-    fn live(&mut self, _: usize) {}
-
     fn refused(&mut self, code: &str) {
         self.refused.push(code.to_owned());
     }
@@ -90,8 +88,6 @@ fn send(id: u64, key: u64) -> String {
     format!(r#"{{"type":"send","id":{id},"room":"r","key":"k.{key}","text":"\"hi\""}}"#)
 }
 
-const BY_ACK: Settled = Settled { seq: 7, sent_at: Duration::from_secs(1), by_ack: true };
-
 #[test]
 fn an_ack_is_a_position_and_settles_what_was_sent() {
     let mut scene = Scene::joined();
@@ -101,7 +97,7 @@ fn an_ack_is_a_position_and_settles_what_was_sent() {
     scene.hear(r#"{"type":"ack","id":2,"room":"r","seq":7,"at":1}"#);
     scene.hear(&message(8, "ann", "y"));
     assert_eq!(scene.notes.delivered, [(6, true), (8, true)]);
-    assert_eq!(scene.notes.settled, [BY_ACK]);
+    assert_eq!(scene.notes.settled, [Settled { seq: 7, sent_at: Duration::from_secs(1) }]);
     assert_eq!(scene.notes.faults, []);
     assert_eq!((scene.client.rooms()[0].position(), scene.client.rooms()[0].waiting()), (8, 0));
 }
@@ -123,9 +119,8 @@ fn it_comes_back_where_it_was_and_sends_again_what_the_replay_does_not_settle() 
     assert!(!scene.client.is_live());
     scene.hear(&message(7, "me", "k.1"));
     assert!(scene.client.is_live());
-    let by_replay: Vec<(u64, bool)> =
-        scene.notes.settled.iter().map(|settled| (settled.seq, settled.by_ack)).collect();
-    assert_eq!(by_replay, [(6, false), (7, false)]);
+    let by_replay: Vec<u64> = scene.notes.settled.iter().map(|settled| settled.seq).collect();
+    assert_eq!(by_replay, [6, 7]);
     assert_eq!(scene.says(), [send(5, 3)]);
     assert_eq!(scene.notes.delivered, [(6, false), (7, false)]);
     assert_eq!(scene.notes.faults, []);

@@ -229,8 +229,6 @@ impl Watch for Hearing<'_> {
         }
     }
 
-    fn live(&mut self, _: usize) {}
-
     fn refused(&mut self, code: &str) {
         self.tally.refused(code);
     }
@@ -267,7 +265,7 @@ mod tests {
             let mut hearing = Hearing { tally, who: "ann", rooms: &[0], now: Some(now) };
             let event = format!(r#"{{"type":"message","text":"{}"}}"#, stamped(sent, TEXT_BYTES_MIN));
             hearing.delivered(0, event.as_bytes(), true);
-            hearing.settled(0, Settled { seq: 1, sent_at: sent, by_ack: true });
+            hearing.settled(0, Settled { seq: 1, sent_at: sent });
             (tally.delivery.len(), tally.ack.len())
         };
         assert_eq!(heard(&mut tally, second * 9, second * 15), (0, 0), "it was sent before");
