@@ -17,6 +17,7 @@ mod pauses;
 mod place;
 mod rooms;
 mod scan;
+mod target;
 #[cfg(test)]
 mod tests;
 
