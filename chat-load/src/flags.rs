@@ -8,7 +8,7 @@ use chat_load::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Puts a chat server under load from many users, verifies every message, and says what it cost.
+/// Puts a chat server under load from many users, verifies every number and ack, and says what it cost.
 ///
 /// It ends with 0 where nothing was lost, doubled or out of order, with 1 where something was or the run could not be
 /// made, and with 2 where the flags are wrong.

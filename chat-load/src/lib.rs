@@ -1,4 +1,4 @@
-//! The load tool: many users of a chat server over real sockets, and every message of theirs verified.
+//! The load tool: many users of a chat server over real sockets, and every number and ack of theirs verified.
 //!
 //! [`run`] makes one run against a server and gives a [`Measurement`]: what it cost, how long things took, and whether
 //! anything was lost, doubled or out of order. [`client`] is the client that it is made of, for whoever wants to build
