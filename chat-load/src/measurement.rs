@@ -218,6 +218,8 @@ pub struct Verdict {
     pub acks_doubled: u64,
     /// Numbers of rooms that are the ack of no send, or of two.
     pub numbers_unaccounted: u64,
+    /// Deliveries, of those that were looked at, that are not what was sent.
+    pub altered: u64,
     /// Connections that ended unasked.
     pub connections_lost: u64,
     /// Sends that were refused for good.
@@ -241,6 +243,7 @@ impl Verdict {
             && self.acks_missing == 0
             && self.acks_doubled == 0
             && self.numbers_unaccounted == 0
+            && self.altered == 0
             && self.connections_lost == 0
             && self.refused == 0
             && self.held_back == 0

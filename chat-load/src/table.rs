@@ -174,6 +174,7 @@ fn verdict(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
         (verdict.acks_missing, "sends without an ack"),
         (verdict.acks_doubled, "acks for nothing"),
         (verdict.numbers_unaccounted, "numbers that are not the ack of one send"),
+        (verdict.altered, "deliveries that are not what was sent"),
         (verdict.connections_lost, "connections lost"),
         (verdict.refused, "refused for good"),
         (verdict.held_back, "sends held back: 1,024 of one user had no ack"),

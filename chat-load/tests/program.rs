@@ -152,6 +152,18 @@ async fn a_message_in_the_wrong_room_fails_the_run() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_not_what_was_sent_fails_the_run() {
+    for (mistake, wanted) in
+        [(Mistake::Alter, "its text is another one"), (Mistake::Misattribute, "somebody else said it")]
+    {
+        let (code, found) = run_against(mistake).await;
+        let verdict = &found.verdict;
+        assert_eq!((code, verdict.altered, verdict.lost), (Some(1), 1, 0), "{verdict:?}");
+        assert!(verdict.faults[0].contains(wanted), "{:?}", verdict.faults);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_fails_the_run() {
     let (code, found) = run_against(Mistake::Garble).await;
     assert_eq!((code, found.verdict.protocol), (Some(1), 1), "{:?}", found.verdict);

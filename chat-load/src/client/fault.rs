@@ -57,6 +57,8 @@ pub enum Kind {
     AckDoubled,
     /// Something that the protocol does not let a server do.
     Protocol,
+    /// What a message says, or of whom it is, or where, is not what was sent.
+    Altered,
     /// A refusal after which nothing is sent again.
     Refused,
 }
@@ -94,6 +96,12 @@ impl Fault {
     pub(super) fn unreadable(bytes: &[u8]) -> Self {
         let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
         Self::new(Kind::Protocol, format!("unreadable: {}", String::from_utf8_lossy(shown)))
+    }
+
+    #[cold]
+    pub(crate) fn altered(event: &[u8], why: &str) -> Self {
+        let shown = event.get(..SHOWN_BYTES).unwrap_or(event);
+        Self::new(Kind::Altered, format!("{why}: {}", String::from_utf8_lossy(shown)))
     }
 
     #[cold]

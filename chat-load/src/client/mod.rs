@@ -25,6 +25,7 @@ use std::{io::Write as _, time::Duration};
 
 use serde::Deserialize;
 
+pub(crate) use self::scan::{number_at, text as text_of};
 pub use self::{
     fault::{End, Fault, Kind, Settled, Watch},
     frames::Frames,
@@ -371,7 +372,7 @@ impl Client {
 /// The number in the key of an event, where it is one of ours.
 fn own_key(object: &[u8], key_head: &str) -> Option<u64> {
     let key = scan::text(object, b"\"key\":\"")?;
-    scan::number_at(key.strip_prefix(key_head.as_bytes())?)
+    number_at(key.strip_prefix(key_head.as_bytes())?)
 }
 
 /// What is written into memory is written.

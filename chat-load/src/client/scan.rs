@@ -132,14 +132,14 @@ pub(super) fn number(object: &[u8], field: &[u8]) -> Option<u64> {
 }
 
 /// The text behind the first `field`, which ends with the quote that opens it. It must have no escapes.
-pub(super) fn text<'a>(object: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn text<'a>(object: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
     let rest = &object[memmem::find(object, field)? + field.len()..];
     Some(&rest[..memchr(b'"', rest)?])
 }
 
 /// The number that `bytes` begins with: at most 19 digits, which always fit.
 #[inline]
-pub(super) fn number_at(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn number_at(bytes: &[u8]) -> Option<u64> {
     let mut number = 0;
     let mut digits = 0;
     for byte in bytes.iter().take(19) {

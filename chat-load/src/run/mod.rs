@@ -3,6 +3,7 @@
 mod found;
 mod link;
 mod pacer;
+mod said;
 #[cfg(test)]
 mod scene;
 mod shared;
@@ -169,7 +170,7 @@ fn users(settings: &Settings, plan: &Plan, shared: &Shared) -> Vec<Rc<User>> {
         // Keys are an author's own in a room, and the rooms are new.
         let client = Client::new(settings.subprotocol, &format!("{at}"), rooms);
         let source = shared.source(at);
-        Rc::new(User::new(name, who, source, person.rooms.clone(), &person.talks, client))
+        Rc::new(User::new(at, who, source, person.rooms.clone(), &person.talks, client))
     });
     users.collect()
 }

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, rc::Rc};
 use super::{shared::Shared, user::User};
 use crate::client::{Client, Subprotocol, http::Who};
 
-/// A user of one room, `r`, at a server of this address. Nothing has connected yet.
+/// The first user, of one room, `r`, at a server of this address. Nothing has connected yet.
 pub(super) fn ann(server: SocketAddr) -> (Rc<User>, Rc<Shared>) {
     let shared = Rc::new(Shared::new(server.into(), Subprotocol::Plain, 20, 1));
     let client = Client::new(Subprotocol::Plain, "k", ["r".to_owned()]);
-    let who = Who::Named { user: "ann".to_owned(), role: "member" };
-    (Rc::new(User::new("ann".to_owned(), who, None, vec![0], &[], client)), shared)
+    let who = Who::Named { user: "u0".to_owned(), role: "member" };
+    (Rc::new(User::new(0, who, None, vec![0], &[], client)), shared)
 }

@@ -46,7 +46,7 @@ impl Shared {
             target,
             subprotocol,
             text_bytes,
-            tally: RefCell::new(Tally::new(rooms)),
+            tally: RefCell::new(Tally::new(rooms, text_bytes)),
             buffer: RefCell::new(vec![0; READ_BYTES_MAX]),
             opening: Semaphore::new(OPENING_MAX),
             live: Cell::new(0),

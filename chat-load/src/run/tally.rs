@@ -7,39 +7,15 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use memchr::memmem;
 
+use super::said::{Said, stamp_of};
 use crate::{
     client::{Fault, Kind, Settled, Watch},
     measurement::{Traffic, Verdict, latencies, record},
-    scenario::TEXT_BYTES_MIN,
 };
 
 /// So many faults are kept in words; the others are only counted.
 const FAULTS_MAX: usize = 20;
-
-/// With what the text of each message begins; the moment of its sending follows, in nanoseconds.
-const STAMP: &[u8] = br#""text":"@"#;
-
-/// Digits of a moment: enough for eleven days.
-const STAMP_DIGITS: usize = 15;
-
-/// The text of a message that is sent at this moment of the run.
-pub(super) fn stamped(at: Duration, bytes: usize) -> String {
-    let fill = bytes.saturating_sub(TEXT_BYTES_MIN);
-    format!("@{:0digits$} {:x<fill$}", at.as_nanos(), "", digits = STAMP_DIGITS)
-}
-
-/// The moment at which an event's message was sent.
-fn stamp_of(event: &[u8]) -> Option<Duration> {
-    let at = memmem::find(event, STAMP)? + STAMP.len();
-    let digits = event.get(at..at + STAMP_DIGITS)?;
-    let nanos = digits.iter().try_fold(0_u64, |nanos, byte| match byte.wrapping_sub(b'0') {
-        digit @ 0..10 => Some(nanos * 10 + u64::from(digit)),
-        _ => None,
-    })?;
-    Some(Duration::from_nanos(nanos))
-}
 
 /// The numbers of one room: each is the ack of exactly one send.
 #[derive(Debug, Default, Clone)]
@@ -100,11 +76,13 @@ pub(super) struct Tally {
     pub(super) dropped: u64,
     pub(super) knocks_refused: u64,
     pub(super) ledgers: Vec<Ledger>,
+    pub(super) said: Said,
+    text_bytes: usize,
     pub(super) verdict: Verdict,
 }
 
 impl Tally {
-    pub(super) fn new(rooms: usize) -> Self {
+    pub(super) fn new(rooms: usize, text_bytes: usize) -> Self {
         Self {
             begun: Instant::now(),
             traffic: Traffic::default(),
@@ -117,6 +95,8 @@ impl Tally {
             resume: latencies(),
             dropped: 0,
             knocks_refused: 0,
+            said: Said::default(),
+            text_bytes,
             ledgers: vec![Ledger::default(); rooms],
             verdict: Verdict::default(),
         }
@@ -151,6 +131,7 @@ impl Tally {
             Kind::OutOfOrder => verdict.out_of_order += 1,
             Kind::AckDoubled => verdict.acks_doubled += 1,
             Kind::Protocol => verdict.protocol += 1,
+            Kind::Altered => verdict.altered += 1,
             Kind::Refused => verdict.refused += 1,
         }
         self.note(who, &fault.text);
@@ -184,11 +165,13 @@ impl Hearing<'_> {
         *self.now.get_or_insert_with(|| self.tally.begun.elapsed())
     }
 
-    fn sample(&mut self, event: &[u8], is_live: bool) {
+    fn sample(&mut self, room: usize, event: &[u8], is_live: bool) {
         let tally = &mut *self.tally;
         // Not at fixed distances: those would fit the number of connections.
         tally.until_sample = fastrand::u64(1..tally.stride * 2);
-        if is_live
+        if let Some(why) = tally.said.difference(event, self.rooms[room], tally.text_bytes) {
+            self.fault(Fault::altered(event, why));
+        } else if is_live
             && let Some(sent) = stamp_of(event)
             && tally.is_measured(sent)
         {
@@ -200,11 +183,11 @@ impl Hearing<'_> {
 
 impl Watch for Hearing<'_> {
     #[inline]
-    fn delivered(&mut self, _: usize, event: &[u8], is_live: bool) {
+    fn delivered(&mut self, room: usize, event: &[u8], is_live: bool) {
         self.tally.traffic.delivered += 1;
         self.tally.until_sample -= 1;
         if self.tally.until_sample == 0 {
-            self.sample(event, is_live);
+            self.sample(room, event, is_live);
         }
     }
 
@@ -241,29 +224,18 @@ impl Watch for Hearing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measurement::Latency;
-
-    #[test]
-    fn a_text_has_its_length_and_its_moment() {
-        let at = Duration::from_nanos(1_234_567_890_123);
-        for bytes in [TEXT_BYTES_MIN, 200] {
-            let text = stamped(at, bytes);
-            assert_eq!(text.len(), bytes);
-            let event = format!(r#"{{"type":"message","room":"r","seq":1,"from":"a","text":"{text}"}}"#);
-            assert_eq!(stamp_of(event.as_bytes()), Some(at));
-        }
-        assert_eq!(stamp_of(br#"{"type":"message","text":"@12"}"#), None);
-        assert_eq!(stamp_of(br#"{"type":"message","text":"hello @000000000000012"}"#), None);
-    }
+    use crate::{measurement::Latency, run::said::stamped, scenario::TEXT_BYTES_MIN};
 
     #[test]
     fn a_latency_counts_by_the_moment_of_its_sending_whenever_it_ends() {
-        let mut tally = Tally::new(1);
+        let mut tally = Tally::new(1, TEXT_BYTES_MIN);
         let second = Duration::from_secs(1);
         tally.window = second * 10..second * 20;
         let heard = |tally: &mut Tally, sent: Duration, now: Duration| {
             let mut hearing = Hearing { tally, who: "ann", rooms: &[0], now: Some(now) };
-            let event = format!(r#"{{"type":"message","text":"{}"}}"#, stamped(sent, TEXT_BYTES_MIN));
+            let text = stamped(sent, TEXT_BYTES_MIN);
+            let event = format!(r#"{{"type":"message","from":"u1","text":"{text}"}}"#);
+            hearing.tally.said.remember(sent, Some(1), 0);
             hearing.delivered(0, event.as_bytes(), true);
             hearing.settled(0, Settled { seq: 1, sent_at: sent });
             (tally.delivery.len(), tally.ack.len())

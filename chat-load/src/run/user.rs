@@ -16,8 +16,9 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{
     RunError,
     link::Link,
+    said::stamped,
     shared::Shared,
-    tally::{Hearing, Tally, stamped},
+    tally::{Hearing, Tally},
 };
 use crate::{
     client::{
@@ -35,6 +36,7 @@ const READS_MAX: usize = 4;
 /// A user of the run.
 #[derive(Debug)]
 pub(super) struct User {
+    number: usize,
     pub(super) name: String,
     who: Who,
     from: Option<Ipv4Addr>,
@@ -92,7 +94,7 @@ impl Ended {
 
 impl User {
     pub(super) fn new(
-        name: String,
+        number: usize,
         who: Who,
         from: Option<Ipv4Addr>,
         rooms: Vec<usize>,
@@ -104,7 +106,8 @@ impl User {
             Pace::Rate => None,
         });
         Self {
-            name,
+            number,
+            name: format!("u{number}"),
             who,
             from,
             rooms,
@@ -304,7 +307,7 @@ impl User {
     pub(super) fn say(&self, room: usize, shared: &Shared) {
         let client = &mut *self.client.borrow_mut();
         let tally = &mut *shared.tally.borrow_mut();
-        say(client, room, tally, shared);
+        self.put(client, room, tally, shared);
         if let Some(link) = self.link.borrow_mut().as_mut() {
             write(client, link, tally);
             if !link.is_flushed() {
@@ -324,10 +327,22 @@ impl User {
         }
     }
 
+    fn put(&self, client: &mut Client, room: usize, tally: &mut Tally, shared: &Shared) {
+        let at = tally.said.moment(tally.now());
+        if client.send(room, at, stamped(at, shared.text_bytes)) {
+            tally.traffic.sent += 1;
+            // Whose a token is nobody has told.
+            let author = matches!(self.who, Who::Named { .. }).then_some(self.number);
+            tally.said.remember(at, author, self.rooms[room]);
+        } else {
+            tally.verdict.held_back += 1;
+        }
+    }
+
     fn flood(&self, client: &mut Client, tally: &mut Tally, shared: &Shared) {
         for (room, most) in &self.floods {
             while shared.is_talking.get() && client.rooms()[*room].waiting() < *most {
-                say(client, *room, tally, shared);
+                self.put(client, *room, tally, shared);
             }
         }
     }
@@ -346,15 +361,6 @@ impl User {
             link.write(&goodbye);
         }
         self.waker.borrow().wake_by_ref();
-    }
-}
-
-fn say(client: &mut Client, room: usize, tally: &mut Tally, shared: &Shared) {
-    let now = tally.now();
-    if client.send(room, now, stamped(now, shared.text_bytes)) {
-        tally.traffic.sent += 1;
-    } else {
-        tally.verdict.held_back += 1;
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) enum Mistake {
     Misroute,
     /// One reader gets it as bytes that are no frame of the protocol.
     Garble,
+    /// One reader gets it with another text.
+    Alter,
+    /// One reader gets it as of somebody else.
+    Misattribute,
     /// One reader is disconnected before it.
     HangUp,
     /// Its sender is told that it is not let in.
@@ -258,6 +262,15 @@ impl Room {
                 (_, Mistake::Swap) if is_victim => self.held = Some((member.clone(), message.clone())),
                 (_, Mistake::HangUp) if is_victim => give(Message::Close(None)),
                 (_, Mistake::Garble) if is_victim => give(Message::text("{\"kind\":\"message\"}")),
+                (_, Mistake::Alter | Mistake::Misattribute) if is_victim => {
+                    let mut event = event.clone();
+                    if mistake == Mistake::Alter {
+                        event["text"] = json!(format!("{}y", event["text"].as_str().unwrap()));
+                    } else {
+                        event["from"] = json!("u99");
+                    }
+                    give(text("message", &event));
+                }
                 (_, Mistake::Misroute) if is_victim => {
                     let mut event = event.clone();
                     event["room"] = json!("elsewhere");
