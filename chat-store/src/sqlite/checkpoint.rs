@@ -120,6 +120,8 @@ fn work(shared: &Shared, mode: Mode) {
 /// When to do what about the log, decided by the writer after each commit.
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// Pages in the log when it was last asked.
+    pages: u32,
     copied_at: Instant,
     copy_pages: u32,
     restart_pages: u32,
@@ -128,14 +130,18 @@ pub(super) struct Pace {
 impl Pace {
     /// Of a log that begins now.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { copied_at: now, copy_pages: WAL_PAGES_COPY, restart_pages: WAL_PAGES_MAX }
+        Self { pages: 0, copied_at: now, copy_pages: WAL_PAGES_COPY, restart_pages: WAL_PAGES_MAX }
     }
 
     /// What is due with this many pages in the log; `copied` of them are in the file, where the other thread has told
     /// so since the writer last asked.
     pub(super) fn due(&mut self, now: Instant, pages: u32, copied: Option<u32>) -> Option<Mode> {
-        if pages < WAL_PAGES_COPY_MIN {
+        // The log began anew. Where a commit has many pages, it may never be seen short.
+        if pages < self.pages {
             (self.copy_pages, self.restart_pages) = (WAL_PAGES_COPY, WAL_PAGES_MAX);
+        }
+        self.pages = pages;
+        if pages < WAL_PAGES_COPY_MIN {
             return None;
         }
         // Without an answer, or with one about an earlier log, nothing follows from it.
@@ -207,5 +213,20 @@ mod tests {
         assert_eq!(pace.due(now, 10, None), None);
         assert_eq!(pace.due(now, 12_000, Some(17_000)), Some(Mode::Passive), "that was an earlier log");
         assert_eq!(pace.due(now, 12_001, None), None);
+    }
+
+    #[test]
+    fn a_log_of_large_commits_is_started_anew_at_the_same_bound_each_time() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        let (mut pages, mut restarts) = (0, 0);
+        for _ in 0..1000 {
+            pages += 1500;
+            assert!(pages < WAL_PAGES_MAX + 1500, "{pages} pages");
+            if pace.due(now, pages, None) == Some(Mode::Restart) {
+                (pages, restarts) = (0, restarts + 1);
+            }
+        }
+        assert_eq!(restarts, 1000 / 11, "at 16,500 pages");
     }
 }
