@@ -1,8 +1,8 @@
 //! One room, many subscribers: from handing in to the last of them having it.
 //!
-//! Everything runs on one thread. Each subscriber is a task of its own, as a connection is, and takes what there is when
-//! it is woken. A number is the time of one publish (of 1, 8 or 64 events at once) until all subscribers have it; the
-//! rate is the time of one delivery. It is CPU time, and nothing waits to gather: see [`limits`](chat_benches::limits).
+//! Everything runs on one thread. Each subscriber is a task of its own, as a connection is. It takes all there is when it
+//! is woken, and then tells how much that was. A number is the time of one publish (of 1, 8 or 64 events at once) until
+//! all subscribers have it; the rate is the time of one delivery. It is CPU time, and nothing waits to gather: see [`limits`](chat_benches::limits).
 //!
 //! The engine's events come as those of another node do: committed to the store in memory, and told over the bus, as
 //! many as there are in one notice. What the store and the bus cost is in the figures; with many subscribers it is
@@ -79,11 +79,14 @@ async fn local_sessions(subscribers: usize) -> Stage<House> {
         let mut session = house.engine.connect(Identity::new("bob").unwrap());
         session.join("lobby", After::Live).await.unwrap();
         let tally = tally.clone();
-        tasks.spawn(async move {
-            while let Some(incoming) = session.next().await {
-                tally.arrived(usize::from(matches!(black_box(incoming), Incoming::Event(_))));
+        tasks.spawn(poll_fn(move |cx| {
+            let mut events = 0;
+            while let Poll::Ready(incoming) = session.poll_next(cx) {
+                events += usize::from(matches!(black_box(incoming), Incoming::Event(_)));
             }
-        });
+            tally.arrived(events);
+            Poll::Pending
+        }));
     }
     Stage { publisher: house, subscribers, tally, _tasks: tasks }
 }
@@ -131,9 +134,14 @@ fn channel(subscribers: usize) -> Stage<Channel> {
     for _ in 0..subscribers {
         let (mut receiver, tally) = (sender.subscribe(), tally.clone());
         tasks.spawn(async move {
-            while let Ok(event) = receiver.recv().await {
-                black_box(event);
-                tally.arrived(1);
+            while let Ok(first) = receiver.recv().await {
+                let (mut next, mut events) = (Some(first), 0);
+                while let Some(event) = next {
+                    black_box(event);
+                    events += 1;
+                    next = receiver.try_recv().ok();
+                }
+                tally.arrived(events);
             }
         });
     }
@@ -162,9 +170,14 @@ fn queues(subscribers: usize, work: fn(&Event)) -> Stage<Queues> {
         senders.push(sender);
         let tally = tally.clone();
         tasks.spawn(async move {
-            while let Some(event) = receiver.recv().await {
-                work(&event);
-                tally.arrived(1);
+            while let Some(first) = receiver.recv().await {
+                let (mut next, mut events) = (Some(first), 0);
+                while let Some(event) = next {
+                    work(&event);
+                    events += 1;
+                    next = receiver.try_recv().ok();
+                }
+                tally.arrived(events);
             }
         });
     }
