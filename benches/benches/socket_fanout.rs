@@ -47,7 +47,7 @@ const EVENTS: [usize; 3] = [1, 8, 64];
 /// Threads of a runtime, as the program has them on two processors.
 const WORKERS: usize = 2;
 
-/// Bytes that tungstenite reads at once: as the server has it. Its default would cost more than all the rest.
+/// Bytes that tungstenite reads at once. It clears as many before each read: its default would cost more than all the rest.
 const READ_BYTES: usize = 4096;
 
 /// Rounds that a baseline's queue holds: one is under way at a time.
