@@ -24,6 +24,7 @@ use super::{
     place::parent,
     reading::{Reading, beside, file_connection, stoppable},
     recover::{Unsound, check_ends},
+    rooms,
 };
 
 /// Why there is no copy.
@@ -83,6 +84,8 @@ fn copy_to(target: &Target<'_>, database: &Path, stop: &Arc<AtomicBool>) -> Resu
         Unsound::Sqlite(error) => target.failed(error),
         unsound => unsound.at(database).into(),
     })?;
+    // After the check, which finds by what was noted that events are missing.
+    rooms::note_ends(&checked).map_err(|error| target.failed(error))?;
     checked.close().map_err(|(_, error)| target.failed(error))?;
     if stop.load(Ordering::Acquire) {
         return Err(BackupError::Stopped);

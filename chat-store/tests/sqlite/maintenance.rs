@@ -94,6 +94,13 @@ async fn a_store_that_is_open_is_copied_and_goes_on() {
         conn.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'rooms'", [], |row| row.get(0)).unwrap()
     };
     assert_eq!(numbers(&copy), numbers(&path));
+    // The newest number is noted in the copy, as if the store had been closed.
+    let noted = |path: &Path| -> i64 {
+        let conn = Connection::open(path).unwrap();
+        conn.query_row("SELECT last_seq FROM rooms WHERE id = 'r'", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(noted(&copy).unsigned_abs(), last.0);
+    assert!(noted(&path).unsigned_abs() < last.0);
     assert_eq!(timeline(&open(&copy).await, room).await.len() as u64, last.0);
 }
 
