@@ -1,41 +1,67 @@
-//! The least that a database can do for messages: their rows, and the room's new end.
+//! The least that a database can do for messages: their rows, and now and then the room's new end.
 
 use std::path::Path;
 
-use chat_core::ids::RoomNo;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, Statement};
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, NoTls, Statement as Prepared};
 
-use crate::messages::{AUTHOR, now, text};
+use crate::messages::{Room, Row, now, text};
 
 pub(crate) trait Floor {
-    /// Writes a message for each key, in one transaction.
-    fn insert(&mut self, runtime: &Runtime, keys: &[String]);
+    /// Writes messages, in one transaction.
+    fn insert(&mut self, runtime: &Runtime, rows: &[Row]);
 
     /// Does what can be done between the transactions.
     fn rest(&mut self) {}
 }
 
-/// One thread, one connection, one statement a table.
+/// One thread, one connection, one statement a table for up to [`ROWS_MAX`] rows, all prepared before.
 pub(crate) struct SqliteFloor {
-    conn: Connection,
-    room: i64,
-    last_seq: i64,
-    checkpointed_seq: i64,
+    conn: &'static Connection,
+    begin: Statement<'static>,
+    commit: Statement<'static>,
+    inserts: Vec<Inserts>,
+    note_end: Statement<'static>,
+    ends: Vec<End>,
+    text: String,
+    messages: u64,
+    checkpointed: u64,
 }
 
-/// Messages after which SQLite's log is moved into the file.
-const MESSAGES_OF_A_LOG: i64 = 4000;
+/// The statements for so many rows.
+struct Inserts {
+    rows: usize,
+    bodies: Statement<'static>,
+    events: Statement<'static>,
+}
 
-/// Most rows of a statement: SQLite takes 32,766 parameters.
-const ROWS_MAX: usize = 1000;
+/// How far a room is.
+struct End {
+    no: i64,
+    last_seq: i64,
+    /// As the table has it.
+    noted_seq: i64,
+}
+
+/// Messages after which SQLite's log is moved into the file. With many rooms that is as often as the store does it; with
+/// one it is more often, and what is in the caches is written over again.
+const MESSAGES_OF_A_LOG: u64 = 4000;
+
+/// Most rows of a statement: more of them save nothing.
+const ROWS_MAX: usize = 100;
+
+/// Rows of the statements: every batch is made of few of them.
+const SIZES: [usize; 4] = [ROWS_MAX, 50, 10, 1];
+
+/// The store notes the end of a room when so many events came.
+const END_NOTED_EVERY: i64 = 16;
 
 impl SqliteFloor {
     /// With the settings of the store.
-    pub(crate) fn open(path: &Path, room: RoomNo, synchronous: &str) -> Self {
-        let conn = Connection::open(path).unwrap();
-        conn.set_prepared_statement_cache_capacity(16);
+    pub(crate) fn open(path: &Path, rooms: &[Room], synchronous: &str) -> Self {
+        // The statements borrow it as long as the bench runs.
+        let conn: &'static Connection = Box::leak(Box::new(Connection::open(path).unwrap()));
         for (pragma, value) in [
             ("cache_size", "-16384"),
             ("synchronous", synchronous),
@@ -44,54 +70,93 @@ impl SqliteFloor {
         ] {
             conn.pragma_update(None, pragma, value).unwrap();
         }
-        Self { conn, room: i64::try_from(room.0).unwrap(), last_seq: 0, checkpointed_seq: 0 }
+        let prepare = |sql: &str| conn.prepare(sql).unwrap();
+        let inserts = SIZES.map(|rows| Inserts {
+            rows,
+            bodies: prepare(&format!("INSERT OR FAIL INTO bodies (text) VALUES {}", values("(?)", rows))),
+            events: prepare(&format!(
+                "INSERT OR FAIL INTO events (room, seq, at, author, key, body, kind, deleted) VALUES {}",
+                values("(?, ?, ?, ?, ?, ?, 1, 0)", rows)
+            )),
+        });
+        let end = |room: &Room| End {
+            no: i64::try_from(room.no.0).unwrap(),
+            last_seq: room.last_seq,
+            noted_seq: 0,
+        };
+        Self {
+            conn,
+            begin: prepare("BEGIN IMMEDIATE"),
+            commit: prepare("COMMIT"),
+            inserts: inserts.into(),
+            note_end: prepare("UPDATE rooms SET last_seq = ?2 WHERE no = ?1"),
+            ends: rooms.iter().map(end).collect(),
+            text: text(),
+            messages: 0,
+            checkpointed: 0,
+        }
     }
 }
 
-fn rows(columns: &str, count: usize) -> String {
+fn values(columns: &str, count: usize) -> String {
     vec![columns; count].join(", ")
 }
 
+impl Inserts {
+    fn write(&mut self, conn: &Connection, rows: &[Row], ends: &mut [End], text: &str) {
+        for parameter in 1..=rows.len() {
+            self.bodies.raw_bind_parameter(parameter, text).unwrap();
+        }
+        self.bodies.raw_execute().unwrap();
+        let first_body = conn.last_insert_rowid() + 1 - i64::try_from(rows.len()).unwrap();
+        let at = now().0;
+        for ((first, body), row) in (1..).step_by(6).zip(first_body..).zip(rows) {
+            let end = &mut ends[row.room];
+            end.last_seq += 1;
+            self.events.raw_bind_parameter(first, end.no).unwrap();
+            self.events.raw_bind_parameter(first + 1, end.last_seq).unwrap();
+            self.events.raw_bind_parameter(first + 2, at).unwrap();
+            self.events.raw_bind_parameter(first + 3, row.author.as_str()).unwrap();
+            self.events.raw_bind_parameter(first + 4, row.key.as_str()).unwrap();
+            self.events.raw_bind_parameter(first + 5, body).unwrap();
+        }
+        self.events.raw_execute().unwrap();
+    }
+}
+
 impl Floor for SqliteFloor {
-    fn insert(&mut self, _: &Runtime, keys: &[String]) {
-        let (text, at, kind, deleted) = (text(), now().0, 1, 0);
-        assert!(keys.len() <= ROWS_MAX, "one statement takes no more");
-        let numbers: Vec<_> = (self.last_seq + 1..).take(keys.len()).collect();
-        let tx = self.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-        let bodies =
-            format!("INSERT INTO bodies (id, text, meta) VALUES {}", rows("(?, ?, NULL)", keys.len()));
-        let values = numbers.iter().flat_map(|number| [number as &dyn ToSql, &text]);
-        tx.prepare_cached(&bodies).unwrap().execute(rusqlite::params_from_iter(values)).unwrap();
-        let events = format!(
-            "INSERT INTO events (room, seq, at, author, kind, key, body, deleted) VALUES {}",
-            rows("(?, ?, ?, ?, ?, ?, ?, ?)", keys.len())
-        );
-        let values = numbers.iter().zip(keys).flat_map(|(number, key)| {
-            [&self.room as &dyn ToSql, number, &at, &AUTHOR, &kind, key, number, &deleted]
-        });
-        tx.prepare_cached(&events).unwrap().execute(rusqlite::params_from_iter(values)).unwrap();
-        self.last_seq += i64::try_from(keys.len()).unwrap();
-        tx.prepare_cached("UPDATE rooms SET last_seq = ?2 WHERE no = ?1")
-            .unwrap()
-            .execute((self.room, self.last_seq))
-            .unwrap();
-        tx.commit().unwrap();
+    fn insert(&mut self, _: &Runtime, rows: &[Row]) {
+        self.begin.raw_execute().unwrap();
+        let mut rest = rows;
+        while let Some(inserts) = self.inserts.iter_mut().find(|inserts| inserts.rows <= rest.len()) {
+            let (first, after) = rest.split_at(inserts.rows);
+            inserts.write(self.conn, first, &mut self.ends, &self.text);
+            rest = after;
+        }
+        for room in rows.iter().map(|row| row.room) {
+            let end = &mut self.ends[room];
+            if end.last_seq >= end.noted_seq + END_NOTED_EVERY {
+                self.note_end.execute((end.no, end.last_seq)).unwrap();
+                end.noted_seq = end.last_seq;
+            }
+        }
+        self.commit.raw_execute().unwrap();
+        self.messages += rows.len() as u64;
     }
 
-    /// The store moves its log into the file beside the commits, at about this pace.
     fn rest(&mut self) {
-        if self.last_seq >= self.checkpointed_seq + MESSAGES_OF_A_LOG {
-            self.checkpointed_seq = self.last_seq;
+        if self.messages >= self.checkpointed + MESSAGES_OF_A_LOG {
+            self.checkpointed = self.messages;
             self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
         }
     }
 }
 
-/// One connection, two turns: the inserts, then the commit.
+/// One connection, one room, two turns: the inserts, then the commit.
 pub(crate) struct PostgresFloor {
     client: Client,
-    insert: Statement,
-    update: Statement,
+    insert: Prepared,
+    update: Prepared,
     room: i64,
     last_seq: i64,
 }
@@ -102,7 +167,7 @@ const SETTINGS: &str =
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off";
 
 impl PostgresFloor {
-    pub(crate) async fn connect(url: &str, room: RoomNo) -> Self {
+    pub(crate) async fn connect(url: &str, room: &Room) -> Self {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute(SETTINGS).await.unwrap();
@@ -114,15 +179,17 @@ impl PostgresFloor {
         );
         let insert = insert.await.unwrap();
         let update = client.prepare("UPDATE rooms SET last_seq = $2 WHERE no = $1").await.unwrap();
-        Self { client, insert, update, room: i64::try_from(room.0).unwrap(), last_seq: 0 }
+        Self { client, insert, update, room: i64::try_from(room.no.0).unwrap(), last_seq: room.last_seq }
     }
 
-    async fn write(&self, first: i64, keys: &[String]) {
+    async fn write(&self, first: i64, messages: &[Row]) {
         let text = text();
-        let (rooms, ats) = (vec![self.room; keys.len()], vec![now().0; keys.len()]);
-        let (authors, texts) = (vec![AUTHOR; keys.len()], vec![text.as_bytes(); keys.len()]);
-        let seqs: Vec<_> = (first..).take(keys.len()).collect();
-        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        let count = messages.len();
+        let (rooms, ats, texts) =
+            (vec![self.room; count], vec![now().0; count], vec![text.as_bytes(); count]);
+        let authors: Vec<_> = messages.iter().map(|row| row.author.as_str()).collect();
+        let seqs: Vec<_> = (first..).take(count).collect();
+        let keys: Vec<_> = messages.iter().map(|row| row.key.as_bytes()).collect();
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
             [&rooms, &seqs, &ats, &authors, &keys, &texts];
         let end: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&self.room, &self.last_seq];
@@ -138,9 +205,9 @@ impl PostgresFloor {
 }
 
 impl Floor for PostgresFloor {
-    fn insert(&mut self, runtime: &Runtime, keys: &[String]) {
+    fn insert(&mut self, runtime: &Runtime, rows: &[Row]) {
         let first = self.last_seq + 1;
-        self.last_seq += i64::try_from(keys.len()).unwrap();
-        runtime.block_on(self.write(first, keys));
+        self.last_seq += i64::try_from(rows.len()).unwrap();
+        runtime.block_on(self.write(first, rows));
     }
 }

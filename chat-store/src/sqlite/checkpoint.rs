@@ -30,7 +30,7 @@ const WAL_PAGES_COPY_MIN: u32 = 1000;
 const COPY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pages of the log after which they are copied however short ago that was: 48 MiB. With 2,500 rooms of two users, whose
-/// messages change some 5,000 pages in turn, the bench `commit_rooms` tells what a longer log saves.
+/// messages change some 5,000 pages in turn, the group `commit/rooms` of the benches tells what a longer log saves.
 const WAL_PAGES_COPY: u32 = 12_000;
 
 /// A log of fewer pages than this, 16 MiB, goes on where its copying ended, and the writer is spared the fsyncs.
