@@ -46,7 +46,7 @@ struct End {
 
 /// Messages after which SQLite's log is moved into the file. With many rooms that is as often as the store does it; with
 /// one it is more often, and what is in the caches is written over again.
-const MESSAGES_OF_A_LOG: u64 = 4000;
+const MESSAGES_OF_A_LOG: u64 = 5000;
 
 /// Most rows of a statement: more of them save nothing.
 const ROWS_MAX: usize = 100;
