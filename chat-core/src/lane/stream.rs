@@ -329,13 +329,14 @@ impl Lane {
             return Err(Halt::Full);
         }
         let placing = self.placing(event, connection);
-        if matches!(placing, Placing::Wait) {
-            return Err(Halt::Wait);
-        }
-        if matches!(placing, Placing::Replace) {
-            self.ack_in_place(event.seq, connection, sink);
-        } else if let Some(seat) = &mut self.seat {
-            seat.position = event.seq;
+        match placing {
+            Placing::Wait => return Err(Halt::Wait),
+            Placing::Replace => self.ack_in_place(event.seq, connection, sink),
+            Placing::Show => {
+                if let Some(seat) = &mut self.seat {
+                    seat.position = event.seq;
+                }
+            }
         }
         Ok(placing)
     }
