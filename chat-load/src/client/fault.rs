@@ -12,8 +12,11 @@ pub trait Watch {
     /// An event of a room has come. It is not live where it is replayed after a join.
     fn delivered(&mut self, room: usize, event: &[u8], is_live: bool);
     /// What was sent is kept.
-    fn settled(&mut self, room: usize, settled: Settled);
-    /// A room was joined for the first time: its events after this number are seen.
+    fn settled(&mut self, room: usize, settled: Settled<'_>);
+    /// The message of this key was refused for good; a [`Kind::Refused`] is told as well.
+    fn rejected(&mut self, _room: usize, _key: &str, _code: &str, _message: &str) {}
+    /// A room was joined for the first time, or its position means nothing any more: its events after this number are
+    /// seen.
     fn began(&mut self, room: usize, last_seq: u64);
     /// The server has answered with an error of this code.
     fn refused(&mut self, code: &str);
@@ -23,7 +26,9 @@ pub trait Watch {
 
 /// A message that is kept for certain: by its ack, or by its event after a lost connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
+pub struct Settled<'a> {
+    /// Its key.
+    pub key: &'a str,
     /// Its number.
     pub seq: u64,
     /// When it was sent first.
@@ -38,6 +43,8 @@ pub enum End {
         /// At the earliest.
         at_least: Duration,
     },
+    /// The stream is not as it must be: come back with the position as it is.
+    Astray(String),
     /// Coming back would not help.
     Stop(String),
 }

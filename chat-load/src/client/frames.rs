@@ -173,6 +173,11 @@ pub fn put_pong(out: &mut Vec<u8>, payload: &[u8]) {
     put(out, PONG, payload);
 }
 
+/// Appends a question whether the other side is there.
+pub fn put_ping(out: &mut Vec<u8>) {
+    put(out, PING, &[]);
+}
+
 /// Appends the end of a connection that has done what it was for.
 pub fn put_close(out: &mut Vec<u8>) {
     put(out, CLOSE, &1000_u16.to_be_bytes());

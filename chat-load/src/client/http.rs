@@ -1,7 +1,7 @@
 //! The way to an open socket, and single requests.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -77,6 +77,18 @@ pub enum ConnectError {
     Strange(String),
 }
 
+impl ConnectError {
+    /// When it may have passed, at the earliest; `None` where it does not pass.
+    pub fn passes_after(&self) -> Option<Duration> {
+        match self {
+            // A server that is full or restarts, and a proxy whose server does.
+            Self::Refused { status: 429 | 500.., retry_after, .. } => Some(retry_after.unwrap_or_default()),
+            Self::Refused { .. } | Self::Subprotocol { .. } => None,
+            _ => Some(Duration::ZERO),
+        }
+    }
+}
+
 fn of_refusal(code: &str, message: &str) -> String {
     if code.is_empty() { String::new() } else { format!(", {code}: {message}") }
 }
@@ -97,6 +109,8 @@ pub enum Who {
     },
     /// A token that somebody signed.
     Token(String),
+    /// Nobody yet: a token in the first frame tells.
+    Later,
 }
 
 /// A socket that is open.
@@ -181,12 +195,16 @@ fn upgrade(target: &Target, who: &Who, subprotocol: Subprotocol, key: &str) -> S
     let (host, subprotocol) = (&target.host, subprotocol.name());
     let token = match who {
         Who::Named { user, role } => {
-            let _ = write!(request, "GET /ws?user={user}&role={role} HTTP/1.1\r\n");
+            let _ = write!(request, "GET /ws?user={}&role={role} HTTP/1.1\r\n", Escaped(user));
             None
         }
         Who::Token(token) => {
             request.push_str("GET /ws HTTP/1.1\r\n");
             Some(token)
+        }
+        Who::Later => {
+            request.push_str("GET /ws HTTP/1.1\r\n");
+            None
         }
     };
     let _ = write!(
@@ -199,6 +217,23 @@ fn upgrade(target: &Target, who: &Who, subprotocol: Subprotocol, key: &str) -> S
     }
     request.push_str("\r\n");
     request
+}
+
+/// A value of a URL's query (RFC 3986).
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    f.write_char(byte.into())?;
+                }
+                _ => write!(f, "%{byte:02X}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The head of an answer, and what came behind it.
@@ -321,6 +356,12 @@ mod tests {
         let who = Who::Named { user: "ann".to_owned(), role: "member" };
         let ((), opened) = tokio::join!(serving, connect(&target, None, &who, Subprotocol::Plain));
         opened
+    }
+
+    #[test]
+    fn a_name_stays_where_it_is_put() {
+        assert_eq!(Escaped("a.b-c_9").to_string(), "a.b-c_9");
+        assert_eq!(Escaped("a b&role=admin\r\né").to_string(), "a%20b%26role%3Dadmin%0D%0A%C3%A9");
     }
 
     #[tokio::test]

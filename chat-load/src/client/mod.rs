@@ -2,42 +2,55 @@
 //!
 //! [`Client`] is one connection after another of one user: what to say, what was heard, and what is wrong with it. It is
 //! a plain value without a socket: whoever has the socket hands it what was read, writes its [`output`](Client::output),
-//! and tells it when a connection is lost. It comes back as `docs/reconnect.md` says, with two differences: a
-//! number that is missing is reported and the connection goes on, as the point is to find such things and not to heal
-//! them; and it does not look whether the network is dead, which the end of a run tells.
+//! and tells it when a connection is lost. It comes back as `docs/reconnect.md` says, with one difference: a number
+//! that is missing is reported and the connection goes on, as the point is to find such things. One that
+//! [heals](Client::healing) does as the page says.
 //!
-//! [`connect`](http::connect) opens the socket, [`Frames`] cuts what it brings into frames, [`Pauses`] says how long to
-//! wait before the next one.
+//! [`Driver`] is such a client with its sockets: it connects, shows its token, joins, gives what happens, and comes back
+//! by itself. Whoever wants a client and no load tool wants this one.
+//!
+//! [`connect`](http::connect) opens a socket, [`Frames`] cuts what it brings into frames, [`Loss`] says whether to come
+//! back after it was lost, and [`Pauses`] when.
 
+mod driver;
 mod fault;
 pub mod frames;
 pub mod http;
+mod link;
+mod loss;
 mod outbox;
 mod pauses;
 mod place;
 mod rooms;
+mod say;
 mod scan;
 mod target;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use std::{io::Write as _, time::Duration};
+use std::{cmp::Ordering, time::Duration};
 
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
+pub(crate) use self::link::Link;
 pub(crate) use self::scan::{number_at, text as text_of};
 pub use self::{
+    driver::{Body, Driver, Entry, Event, NoToken, Stopped, Tokens, Told},
     fault::{End, Fault, Kind, Settled, Watch},
     frames::Frames,
+    loss::Loss,
     outbox::WAITING_MAX,
-    pauses::{Pauses, STEADY_AFTER},
+    pauses::{Bounds, Pauses, STEADY_AFTER},
     place::{MISSING_MAX, Place, Step},
     rooms::Room,
     scan::{Seen, Subprotocol, Unreadable, objects, see},
+    words::{Draft, Position},
 };
 use self::{
-    outbox::{Reply, Sent},
+    outbox::Reply,
     rooms::Seat,
+    words::{Answer, own_key, put_join},
 };
 
 /// Whether the server has said who it takes the client for.
@@ -48,12 +61,24 @@ enum Stage {
     Welcome,
 }
 
+/// What a client does about a stream that is not as it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stance {
+    /// It takes everything, and says what is wrong.
+    Verifies,
+    /// It takes the next number only, passes over older ones, and gives the connection up for one beyond.
+    Heals,
+}
+
 /// One user's client of some rooms.
 #[derive(Debug)]
 pub struct Client {
     subprotocol: Subprotocol,
+    stance: Stance,
     /// With what its keys begin.
     key_head: String,
+    /// Whom the server took it for.
+    me: Option<String>,
     stage: Stage,
     rooms: Vec<Room>,
     /// The room of the last frame: most likely that of the next one, too.
@@ -67,28 +92,14 @@ pub struct Client {
     retry_after: Option<Duration>,
 }
 
-/// What is read as JSON: seldom frames.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Answer {
-    r#type: String,
-    id: Option<u64>,
-    room: String,
-    epoch: String,
-    last_seq: u64,
-    reset: bool,
-    reason: String,
-    code: String,
-    message: String,
-    retry_after_ms: u64,
-}
-
 impl Client {
-    /// A client of these rooms. Its keys begin with `key_head`, which must be of characters that JSON need not escape,
-    /// and must be another one for each client that is ever of the same user.
+    /// A client of these rooms. Its own keys begin with `key_head`, which must be another one for each client that is
+    /// ever of the same user.
     pub fn new(subprotocol: Subprotocol, key_head: &str, rooms: impl IntoIterator<Item = String>) -> Self {
         Self {
             subprotocol,
+            stance: Stance::Verifies,
+            me: None,
             key_head: format!("{key_head}."),
             stage: Stage::Away,
             rooms: rooms.into_iter().map(Room::new).collect(),
@@ -102,6 +113,21 @@ impl Client {
         }
     }
 
+    /// The same, but it heals what it finds wrong instead of going on: it gives events up to a hole, and then asks for
+    /// another connection.
+    #[must_use]
+    pub const fn healing(mut self) -> Self {
+        self.stance = Stance::Heals;
+        self
+    }
+
+    /// Has a room that was not joined yet go on where an earlier client was.
+    pub fn resume(&mut self, room: usize, position: Position) {
+        let room = &mut self.rooms[room];
+        room.place.begin_anew(position.after);
+        room.epoch = Some(position.epoch);
+    }
+
     /// The rooms, in the order in which they were given.
     pub fn rooms(&self) -> &[Room] {
         &self.rooms
@@ -110,6 +136,11 @@ impl Client {
     /// What is to be written to the socket. Whoever has written it takes it out.
     pub const fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
+    }
+
+    /// Whether the server has said on this connection whom it takes the client for.
+    pub fn is_welcome(&self) -> bool {
+        self.stage == Stage::Welcome
     }
 
     /// Whether the server has said welcome, and every room is joined and caught up with.
@@ -127,63 +158,35 @@ impl Client {
         self.retry_after.take()
     }
 
-    /// A new socket is open.
-    pub fn opened(&mut self) {
-        self.stage = Stage::Opened;
-        self.output.clear();
-        self.end = None;
-    }
-
-    /// The connection is gone, with whatever was on its way.
-    pub fn lost(&mut self) {
-        self.stage = Stage::Away;
-        self.output.clear();
-        for room in &mut self.rooms {
-            room.seat = Seat::Out;
-            room.outbox.lose();
-        }
-    }
-
-    /// Sends a message to a room, now or as soon as that is possible. `at` comes back with its ack. Returns whether there
-    /// was room for it: at most [`WAITING_MAX`] wait.
-    pub fn send(&mut self, room: usize, at: Duration, text: String) -> bool {
-        if self.rooms[room].outbox.is_full() {
-            return false;
-        }
-        let key = self.next_key;
-        self.next_key += 1;
-        let sent = Sent { id: 0, key, at, text, is_unsure: false, seq: None };
-        if self.rooms[room].seat == Seat::Live {
-            self.put_send(room, sent);
-        } else {
-            self.rooms[room].outbox.hold(sent);
-        }
-        true
-    }
-
-    /// Sends what waits to be sent again.
-    pub fn resend(&mut self) {
-        for room in 0..self.rooms.len() {
-            self.resend_in(room);
-        }
-    }
-
-    /// Answers a ping.
-    pub fn pong(&mut self, payload: &[u8]) {
-        frames::put_pong(&mut self.output, payload);
-    }
-
     /// Takes a frame of text.
     #[inline]
     pub fn hear(&mut self, text: &[u8], watch: &mut impl Watch) {
+        if self.stance == Stance::Heals {
+            return self.hear_parsed(text, watch);
+        }
         let subprotocol = self.subprotocol;
         if objects(text, subprotocol, |object| self.hear_object(object, watch)).is_err() {
             watch.fault(Fault::unreadable(text));
         }
     }
 
+    /// The same where others may say what they like: what stands in a message's `meta` can look like the seam of a batch.
+    fn hear_parsed(&mut self, text: &[u8], watch: &mut impl Watch) {
+        let objects: Result<Vec<&RawValue>, _> = match self.subprotocol {
+            Subprotocol::Plain => serde_json::from_slice(text).map(|object| vec![object]),
+            Subprotocol::Batch => serde_json::from_slice(text),
+        };
+        match objects.as_deref() {
+            Ok([]) | Err(_) => watch.fault(Fault::unreadable(text)),
+            Ok(objects) => objects.iter().for_each(|object| self.hear_object(object.get().as_bytes(), watch)),
+        }
+    }
+
     #[inline]
     fn hear_object(&mut self, object: &[u8], watch: &mut impl Watch) {
+        if self.stance == Stance::Heals && self.end.is_some() {
+            return;
+        }
         match see(object) {
             Ok(Seen::Event { room, seq }) => match self.find_room(room) {
                 Some(room) => self.event(room, seq, object, watch),
@@ -191,10 +194,15 @@ impl Client {
             },
             Ok(Seen::Ack { id, room, seq, is_duplicate }) => match self.find_room(room) {
                 Some(at) if is_duplicate => self.reply(at, id, Some(seq), watch),
-                Some(at) => {
-                    self.step(at, seq, watch);
-                    self.reply(at, id, Some(seq), watch);
-                }
+                Some(at) => match self.order(at, seq) {
+                    Ordering::Less => self.reply(at, id, Some(seq), watch),
+                    Ordering::Equal => {
+                        self.step(at, seq, watch);
+                        self.reply(at, id, Some(seq), watch);
+                    }
+                    // Whether it is kept, the replay tells.
+                    Ordering::Greater => {}
+                },
                 None => watch.fault(Fault::stranger(room)),
             },
             Ok(Seen::Told) => {}
@@ -212,15 +220,33 @@ impl Client {
         Some(self.last_room)
     }
 
+    /// How a number stands to the next one of a room. To a client that verifies each is the next.
+    #[inline]
+    fn order(&mut self, at: usize, seq: u64) -> Ordering {
+        if self.stance == Stance::Verifies {
+            return Ordering::Equal;
+        }
+        let room = &self.rooms[at];
+        let order = seq.cmp(&(room.position() + 1));
+        if order == Ordering::Greater {
+            self.end = Some(End::Astray(format!("{}: {seq} came after {}", room.name, room.position())));
+        }
+        order
+    }
+
     #[inline]
     fn event(&mut self, at: usize, seq: u64, object: &[u8], watch: &mut impl Watch) {
+        if self.order(at, seq) != Ordering::Equal {
+            return;
+        }
         let room = &mut self.rooms[at];
         watch.delivered(at, object, room.seat == Seat::Live);
         if room.outbox.is_unsure()
-            && let Some(key) = own_key(object, &self.key_head)
-            && let Some(sent) = room.outbox.settle(key, seq)
+            && let Some(me) = &self.me
+            && let Some(key) = own_key(object, me)
+            && let Some(sent) = room.outbox.settle(&key, seq)
         {
-            watch.settled(at, Settled { seq, sent_at: sent.at });
+            watch.settled(at, Settled { key: &key, seq, sent_at: sent.at });
         }
         self.step(at, seq, watch);
     }
@@ -268,7 +294,7 @@ impl Client {
         };
         match (seq, sent.seq) {
             (Some(seq), None) => {
-                watch.settled(at, Settled { seq, sent_at: sent.at });
+                watch.settled(at, Settled { key: &sent.draft.key, seq, sent_at: sent.at });
             }
             (Some(seq), Some(known)) if seq != known => {
                 watch.fault(Fault::two_numbers(&room.name, seq, known));
@@ -283,7 +309,7 @@ impl Client {
             return watch.fault(Fault::unreadable(object));
         };
         match answer.r#type.as_str() {
-            "welcome" => self.welcome(),
+            "welcome" => self.welcome(answer.user.id),
             "joined" => self.joined(answer, watch),
             "left" => {
                 watch.fault(Fault::left(&answer.room, &answer.reason));
@@ -293,7 +319,13 @@ impl Client {
         }
     }
 
-    fn welcome(&mut self) {
+    fn welcome(&mut self, user: String) {
+        if let Some(me) = self.me.as_ref().filter(|me| **me != user) {
+            self.end =
+                Some(End::Stop(format!("the server takes it for {user}, and took it for {me} before")));
+            return;
+        }
+        self.me = Some(user);
         self.stage = Stage::Welcome;
         for at in 0..self.rooms.len() {
             let id = self.take_id();
@@ -310,7 +342,7 @@ impl Client {
             return watch.fault(Fault::stranger(answer.room.as_bytes()));
         };
         let room = &mut self.rooms[at];
-        if answer.reset {
+        if answer.reset && self.stance == Stance::Verifies {
             watch.fault(Fault::reset(&room.name));
         }
         if room.epoch.is_none() || answer.reset {
@@ -328,7 +360,9 @@ impl Client {
         let helps = ["unavailable", "overloaded", "rate_limited", "internal"].contains(&answer.code.as_str());
         let is_join = |room: &Room| answer.id.is_some_and(|id| room.seat == Seat::Joining { id });
         if self.rooms.iter().any(is_join) {
-            self.end = Some(if helps { End::ComeBack { at_least: wait } } else { End::Stop(answer.message) });
+            let Answer { code, message, .. } = answer;
+            let stop = || End::Stop(format!("{code}: {message}"));
+            self.end = Some(if helps { End::ComeBack { at_least: wait } } else { stop() });
             return;
         }
         let waits = |room: &Room| answer.id.is_some_and(|id| room.outbox.waits_for(id));
@@ -339,59 +373,17 @@ impl Client {
             }
             (Some(at), Some(id)) => {
                 // It is settled: nobody has it, and it is not sent again.
-                self.rooms[at].outbox.reply(id);
+                if let Reply::To { sent, .. } = self.rooms[at].outbox.reply(id) {
+                    watch.rejected(at, &sent.draft.key, &answer.code, &answer.message);
+                }
                 watch.fault(Fault::refused(&answer.code, &answer.message));
             }
             _ => watch.fault(Fault::refused(&answer.code, &answer.message)),
         }
     }
 
-    fn resend_in(&mut self, room: usize) {
-        while self.rooms[room].seat == Seat::Live
-            && let Some(sent) = self.rooms[room].outbox.next_unsent()
-        {
-            self.put_send(room, sent);
-        }
-    }
-
-    fn put_send(&mut self, at: usize, mut sent: Sent) {
-        sent.id = self.take_id();
-        let room = &mut self.rooms[at];
-        self.command.clear();
-        put_send(&mut self.command, &room.name, &self.key_head, &sent);
-        frames::put_text(&mut self.output, &self.command);
-        room.outbox.wait_for(sent);
-    }
-
     const fn take_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id - 1
     }
-}
-
-/// The number in the key of an event, where it is one of ours.
-fn own_key(object: &[u8], key_head: &str) -> Option<u64> {
-    let key = scan::text(object, b"\"key\":\"")?;
-    number_at(key.strip_prefix(key_head.as_bytes())?)
-}
-
-/// What is written into memory is written.
-const WRITTEN: &str = "a Vec takes everything";
-
-fn put_send(command: &mut Vec<u8>, room: &str, key_head: &str, sent: &Sent) {
-    let (id, key) = (sent.id, sent.key);
-    write!(command, r#"{{"type":"send","id":{id},"room":"{room}","key":"{key_head}{key}","text":"#)
-        .expect(WRITTEN);
-    serde_json::to_writer(&mut *command, &sent.text).expect(WRITTEN);
-    command.push(b'}');
-}
-
-fn put_join(command: &mut Vec<u8>, id: u64, room: &Room) {
-    write!(command, r#"{{"type":"join","id":{id},"room":"{}""#, room.name).expect(WRITTEN);
-    if let Some(epoch) = &room.epoch {
-        let after = room.place.position();
-        write!(command, r#","after":{after},"epoch":"#).expect(WRITTEN);
-        serde_json::to_writer(&mut *command, epoch).expect(WRITTEN);
-    }
-    command.push(b'}');
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use super::words::Draft;
+
 /// Messages of one room that may wait at once. It is the server's own bound of unanswered commands.
 pub const WAITING_MAX: usize = 1024;
 
@@ -10,12 +12,11 @@ pub const WAITING_MAX: usize = 1024;
 pub(super) struct Sent {
     /// The command that asks to keep it: another one each time that it is sent.
     pub(super) id: u64,
-    /// The number in its key, which stays with it.
-    pub(super) key: u64,
+    pub(super) draft: Draft,
     /// When it was sent first, since whatever moment the sender counts from.
     pub(super) at: Duration,
-    pub(super) text: String,
-    /// Whether it was there already when a connection was lost, so that it may be kept without our knowing.
+    /// Whether it may be kept without our knowing: it was there already when a connection was lost, or its key is not
+    /// of this client's making.
     pub(super) is_unsure: bool,
     /// Its number, where an event has told it before the ack.
     pub(super) seq: Option<u64>,
@@ -94,6 +95,13 @@ impl Outbox {
         self.waiting.push_back(sent);
     }
 
+    /// What was skipped is to be sent again, once the connection is lost.
+    pub(super) fn recall_skipped(&mut self) {
+        for sent in self.skipped.drain(..).rev() {
+            self.waiting.push_front(sent);
+        }
+    }
+
     /// The connection is lost: all is to be sent again.
     pub(super) fn lose(&mut self) {
         let unsent = std::mem::take(&mut self.unsent);
@@ -125,8 +133,8 @@ impl Outbox {
     }
 
     /// The event `seq` has this key, and is of this user: what waits for it is settled.
-    pub(super) fn settle(&mut self, key: u64, seq: u64) -> Option<Sent> {
-        let is_it = |sent: &Sent| sent.key == key && sent.seq.is_none();
+    pub(super) fn settle(&mut self, key: &str, seq: u64) -> Option<Sent> {
+        let is_it = |sent: &Sent| sent.draft.key == key && sent.seq.is_none();
         let settled = if let Some(at) = self.unsent.iter().position(is_it) {
             self.unsent.remove(at)
         } else {
@@ -147,7 +155,8 @@ mod tests {
     use super::*;
 
     fn sent(id: u64) -> Sent {
-        Sent { id, key: id, at: Duration::ZERO, text: String::new(), is_unsure: false, seq: None }
+        let draft = Draft { key: id.to_string(), text: String::new(), reply_to: None };
+        Sent { id, draft, at: Duration::ZERO, is_unsure: false, seq: None }
     }
 
     fn outbox(ids: std::ops::Range<u64>) -> Outbox {
@@ -173,10 +182,10 @@ mod tests {
         outbox.hold(sent(4));
         outbox.lose();
         assert!(outbox.is_unsure());
-        assert_eq!(outbox.settle(2, 20).unwrap().key, 2);
-        assert_eq!(outbox.settle(2, 20), None, "settled once");
-        let again: Vec<u64> = std::iter::from_fn(|| outbox.next_unsent()).map(|sent| sent.key).collect();
-        assert_eq!(again, [1, 3, 4]);
+        assert_eq!(outbox.settle("2", 20).unwrap().draft.key, "2");
+        assert_eq!(outbox.settle("2", 20), None, "settled once");
+        let again = std::iter::from_fn(|| outbox.next_unsent()).map(|sent| sent.draft.key);
+        assert_eq!(again.collect::<Vec<_>>(), ["1", "3", "4"]);
     }
 
     /// Sends the next one again, as the command `id`.
@@ -213,7 +222,7 @@ mod tests {
         let Reply::Late(refused) = outbox.reply(7) else { unreachable!("its turn had passed") };
         outbox.hold(refused);
         assert!(outbox.is_unsure());
-        assert!(outbox.settle(1, 20).is_some());
+        assert!(outbox.settle("1", 20).is_some());
         assert!(!outbox.is_unsure());
     }
 
@@ -224,7 +233,7 @@ mod tests {
         let mut again = outbox.next_unsent().unwrap();
         again.id = 7;
         outbox.wait_for(again);
-        assert!(outbox.settle(1, 20).is_some());
+        assert!(outbox.settle("1", 20).is_some());
         assert!(!outbox.is_unsure());
         let Reply::To { sent, skipped: 0 } = outbox.reply(7) else { unreachable!("it waits for its answer") };
         assert_eq!(sent.seq, Some(20));

@@ -1,6 +1,6 @@
 //! A room, as a client has it.
 
-use super::{outbox::Outbox, place::Place};
+use super::{outbox::Outbox, place::Place, words::Position};
 
 /// How a connection stands to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,12 @@ impl Room {
     /// Its id.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where it is, for whoever comes back; `None` before the first join.
+    pub fn resumes_at(&self) -> Option<Position> {
+        let epoch = self.epoch.clone()?;
+        Some(Position { epoch, after: self.position() })
     }
 
     /// The highest number that came.

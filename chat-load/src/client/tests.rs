@@ -8,7 +8,8 @@ use super::*;
 #[derive(Debug, Default)]
 struct Notes {
     delivered: Vec<(u64, bool)>,
-    settled: Vec<Settled>,
+    settled: Vec<(String, u64, Duration)>,
+    rejected: Vec<String>,
     faults: Vec<Fault>,
     refused: Vec<String>,
 }
@@ -19,8 +20,12 @@ impl Watch for Notes {
         self.delivered.push((seq, is_live));
     }
 
-    fn settled(&mut self, _: usize, settled: Settled) {
-        self.settled.push(settled);
+    fn settled(&mut self, _: usize, settled: Settled<'_>) {
+        self.settled.push((settled.key.to_owned(), settled.seq, settled.sent_at));
+    }
+
+    fn rejected(&mut self, _: usize, key: &str, code: &str, message: &str) {
+        self.rejected.push(format!("{key} {code}: {message}"));
     }
 
     fn began(&mut self, _: usize, _: u64) {}
@@ -53,7 +58,7 @@ impl Scene {
 
     fn open(&mut self) {
         self.client.opened();
-        self.hear(r#"{"type":"welcome","protocol":"chat.v1","session":"c1"}"#);
+        self.hear(r#"{"type":"welcome","protocol":"chat.v1","session":"c1","user":{"id":"me"}}"#);
     }
 
     fn hear(&mut self, text: &str) {
@@ -97,7 +102,7 @@ fn an_ack_is_a_position_and_settles_what_was_sent() {
     scene.hear(r#"{"type":"ack","id":2,"room":"r","seq":7,"at":1}"#);
     scene.hear(&message(8, "ann", "y"));
     assert_eq!(scene.notes.delivered, [(6, true), (8, true)]);
-    assert_eq!(scene.notes.settled, [Settled { seq: 7, sent_at: Duration::from_secs(1) }]);
+    assert_eq!(scene.notes.settled, [("k.1".to_owned(), 7, Duration::from_secs(1))]);
     assert_eq!(scene.notes.faults, []);
     assert_eq!((scene.client.rooms()[0].position(), scene.client.rooms()[0].waiting()), (8, 0));
 }
@@ -114,12 +119,12 @@ fn it_comes_back_where_it_was_and_sends_again_what_the_replay_does_not_settle() 
     scene.open();
     assert_eq!(scene.says(), [r#"{"type":"join","id":4,"room":"r","after":5,"epoch":"e1"}"#]);
     scene.hear(&joined(4, 7));
-    scene.hear(&message(6, "ann", "k.2"));
+    scene.hear(&message(6, "me", "k.2"));
     assert_eq!(scene.says(), [""; 0], "the replay is not over");
     assert!(!scene.client.is_live());
     scene.hear(&message(7, "me", "k.1"));
     assert!(scene.client.is_live());
-    let by_replay: Vec<u64> = scene.notes.settled.iter().map(|settled| settled.seq).collect();
+    let by_replay: Vec<u64> = scene.notes.settled.iter().map(|(_, seq, _)| *seq).collect();
     assert_eq!(by_replay, [6, 7]);
     assert_eq!(scene.says(), [send(5, 3)]);
     assert_eq!(scene.notes.delivered, [(6, false), (7, false)]);
@@ -155,6 +160,7 @@ fn what_is_refused_for_the_moment_is_sent_again_and_anything_else_is_not() {
     scene.hear(r#"{"type":"error","id":3,"code":"too_large","message":"too long"}"#);
     assert_eq!(scene.notes.refused, ["rate_limited", "too_large"]);
     assert_eq!(scene.notes.faults, [Fault::new(Kind::Refused, "too_large: too long")]);
+    assert_eq!(scene.notes.rejected, ["k.2 too_large: too long"]);
     assert_eq!(scene.client.rooms()[0].waiting(), 1);
 }
 
@@ -173,7 +179,7 @@ fn no_more_wait_for_an_ack_than_the_server_takes() {
 fn a_join_that_fails_says_whether_coming_back_helps() {
     for (code, wanted) in [
         ("overloaded", End::ComeBack { at_least: Duration::from_millis(70) }),
-        ("forbidden", End::Stop("why".to_owned())),
+        ("forbidden", End::Stop("forbidden: why".to_owned())),
     ] {
         let client = Client::new(Subprotocol::Plain, "k", ["r".to_owned()]);
         let mut scene = Scene { client, notes: Notes::default() };
@@ -217,4 +223,70 @@ fn each_room_is_a_stream_of_its_own() {
     scene.hear(&format!("[{},{},{}]", event("a", 10), event("b", 1), event("a", 11)));
     assert_eq!(scene.notes.faults, []);
     assert_eq!(scene.client.rooms().iter().map(Room::position).collect::<Vec<_>>(), [11, 1]);
+}
+
+#[test]
+fn an_event_of_somebody_else_settles_nothing_whatever_its_key() {
+    let mut scene = Scene::joined();
+    scene.send("\"hi\"");
+    scene.client.lost();
+    scene.open();
+    scene.hear(&joined(3, 6));
+    scene.says();
+    scene.hear(&message(6, "ann", "k.1"));
+    assert_eq!(scene.notes.settled, []);
+    assert_eq!(scene.says(), [send(4, 1)]);
+}
+
+#[test]
+fn one_that_heals_takes_the_next_number_only_and_gives_up_at_a_hole() {
+    let mut scene = Scene::joined();
+    scene.client = scene.client.healing();
+    scene.send("\"hi\"");
+    scene.hear(&message(5, "ann", "x"));
+    scene.hear(&message(6, "ann", "y"));
+    scene.hear(&message(8, "ann", "z"));
+    let end = scene.client.take_end();
+    assert_eq!(end, Some(End::Astray("r: 8 came after 6".to_owned())));
+    scene.client.lost();
+    scene.open();
+    let wanted = Position { epoch: "e1".to_owned(), after: 6 };
+    assert_eq!(scene.client.rooms()[0].resumes_at(), Some(wanted));
+    assert_eq!(scene.notes.delivered, [(6, true)]);
+    assert_eq!(scene.notes.faults, []);
+}
+
+#[test]
+fn one_that_heals_hears_nothing_more_from_a_connection_that_it_gives_up() {
+    let mut scene = Scene::joined();
+    scene.client = scene.client.healing();
+    scene.send("\"hi\"");
+    scene.hear(r#"{"type":"ack","id":2,"room":"r","seq":7,"at":1}"#);
+    scene.hear(&message(6, "ann", "y"));
+    assert_eq!((scene.notes.delivered.len(), scene.notes.settled.len()), (0, 0));
+    assert!(matches!(scene.client.take_end(), Some(End::Astray(_))));
+}
+
+#[test]
+fn one_that_is_taken_for_somebody_else_stops() {
+    let mut scene = Scene::joined();
+    scene.client.lost();
+    scene.client.opened();
+    scene.hear(r#"{"type":"welcome","protocol":"chat.v1","session":"c2","user":{"id":"you"}}"#);
+    assert!(matches!(scene.client.take_end(), Some(End::Stop(_))));
+}
+
+#[test]
+fn what_has_no_answer_though_later_ones_have_is_sent_again_by_one_that_heals() {
+    let mut scene = Scene::joined();
+    scene.client = scene.client.healing();
+    scene.send("\"hi\"");
+    scene.send("\"hi\"");
+    scene.hear(r#"{"type":"ack","id":3,"room":"r","seq":6,"at":1}"#);
+    assert_eq!(scene.notes.faults[0].kind, Kind::AckMissing);
+    scene.client.lost();
+    scene.open();
+    scene.says();
+    scene.hear(&joined(4, 6));
+    assert_eq!(scene.says(), [send(5, 1)]);
 }

@@ -1,7 +1,6 @@
 //! One run: users, what they say, and what came of it.
 
 mod found;
-mod link;
 mod pacer;
 mod said;
 #[cfg(test)]

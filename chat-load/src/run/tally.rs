@@ -191,7 +191,7 @@ impl Watch for Hearing<'_> {
         }
     }
 
-    fn settled(&mut self, room: usize, settled: Settled) {
+    fn settled(&mut self, room: usize, settled: Settled<'_>) {
         self.tally.traffic.acked += 1;
         self.tally.ledgers[self.rooms[room]].settle(settled.seq);
         if self.tally.is_measured(settled.sent_at) {
@@ -237,7 +237,7 @@ mod tests {
             let event = format!(r#"{{"type":"message","from":"u1","text":"{text}"}}"#);
             hearing.tally.said.remember(sent, Some(1), 0);
             hearing.delivered(0, event.as_bytes(), true);
-            hearing.settled(0, Settled { seq: 1, sent_at: sent });
+            hearing.settled(0, Settled { key: "k.1", seq: 1, sent_at: sent });
             (tally.delivery.len(), tally.ack.len())
         };
         assert_eq!(heard(&mut tally, second * 9, second * 15), (0, 0), "it was sent before");

@@ -3,7 +3,6 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    io,
     net::Ipv4Addr,
     pin::Pin,
     rc::Rc,
@@ -15,16 +14,15 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     RunError,
-    link::Link,
     said::stamped,
     shared::Shared,
     tally::{Hearing, Tally},
 };
 use crate::{
     client::{
-        Client, End, Fault, Kind, Pauses,
-        frames::{BadFrame, Frame, put_close},
-        http::{ConnectError, Who, connect},
+        Client, Fault, Kind, Link, Loss, Pauses,
+        frames::{Frame, put_close},
+        http::{Who, connect},
     },
     measurement::record,
     scenario::Pace,
@@ -66,30 +64,7 @@ enum Ended {
     Dropped(Duration),
     /// The run is over.
     Done,
-    /// There was none.
-    Unconnected(ConnectError),
-    /// The server closed it, with a code where it said goodbye.
-    Closed(Option<u16>),
-    Broken(io::Error),
-    Bad(BadFrame),
-    Client(End),
-}
-
-impl Ended {
-    /// For a person.
-    fn why(&self) -> String {
-        match self {
-            Self::Dropped(_) | Self::Done => "it was to end".to_owned(),
-            Self::Unconnected(error) => error.to_string(),
-            Self::Closed(Some(4001)) => "not signed in (4001): does the server want tokens?".to_owned(),
-            Self::Closed(Some(code)) => format!("closed by the server with {code}"),
-            Self::Closed(None) => "closed by the server without a word".to_owned(),
-            Self::Broken(error) => error.to_string(),
-            Self::Bad(error) => error.to_string(),
-            Self::Client(End::ComeBack { .. }) => "the server lets nobody join for now".to_owned(),
-            Self::Client(End::Stop(why)) => why.clone(),
-        }
-    }
+    Lost(Loss),
 }
 
 impl User {
@@ -153,40 +128,33 @@ impl User {
             shared.give_up(self.not_in(ended));
             return None;
         }
-        let (why, wait) = match ended {
+        let loss = match ended {
             Ended::Done => return None,
             Ended::Dropped(wait) => return Some(wait),
-            Ended::Unconnected(error) => {
-                shared.tally.borrow_mut().knocks_refused += 1;
-                let least = match error {
-                    ConnectError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
-                    _ => Duration::ZERO,
-                };
-                return Some(pauses.after(None, lasted).max(least));
-            }
-            // Nobody gives this client another token, and who is banned need not knock.
-            Ended::Closed(Some(4001 | 4003)) | Ended::Client(End::Stop(_)) => {
-                let fault = Fault::new(Kind::Protocol, format!("it ended for good: {}", ended.why()));
-                shared.fault(&self.name, &fault);
-                return None;
-            }
-            Ended::Client(End::ComeBack { at_least }) => {
-                (ended.why(), pauses.after(None, lasted).max(at_least))
-            }
-            Ended::Closed(code) => (ended.why(), pauses.after(code, lasted)),
-            Ended::Broken(_) | Ended::Bad(_) => (ended.why(), pauses.after(None, lasted)),
+            Ended::Lost(loss) => loss,
         };
+        let wait = loss.wait(lasted, pauses);
+        if wait.is_none() {
+            let fault = Fault::new(Kind::Protocol, format!("it ended for good: {loss}"));
+            shared.fault(&self.name, &fault);
+            return None;
+        }
         let mut tally = shared.tally.borrow_mut();
-        tally.verdict.connections_lost += 1;
-        tally.note(&self.name, &why);
-        Some(wait)
+        if let Loss::Unconnected(_) = loss {
+            tally.knocks_refused += 1;
+        } else {
+            tally.verdict.connections_lost += 1;
+            tally.note(&self.name, &loss.to_string());
+        }
+        wait
     }
 
     fn not_in(&self, ended: Ended) -> RunError {
         let user = self.name.clone();
         match ended {
-            Ended::Unconnected(source) => RunError::Connect { user, source },
-            other => RunError::Join { user, why: other.why() },
+            Ended::Lost(Loss::Unconnected(source)) => RunError::Connect { user, source },
+            Ended::Lost(loss) => RunError::Join { user, why: loss.to_string() },
+            Ended::Dropped(_) | Ended::Done => RunError::Join { user, why: "it was to end".to_owned() },
         }
     }
 
@@ -199,7 +167,7 @@ impl User {
         drop(place);
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error) => return Ended::Unconnected(error),
+            Err(error) => return Ended::Lost(error.into()),
         };
         self.client.borrow_mut().opened();
         self.knocked.set(Some(knocked));
@@ -209,7 +177,7 @@ impl User {
         *self.link.borrow_mut() = Some(link);
         match early {
             Ok(()) => poll_fn(|cx| self.poll(cx, shared)).await,
-            Err(ended) => ended,
+            Err(loss) => Ended::Lost(loss),
         }
     }
 
@@ -226,17 +194,17 @@ impl User {
                 Poll::Pending => {
                     self.poll_retry(cx, link, shared);
                     return match link.poll_flush(cx) {
-                        Poll::Ready(Err(error)) => Poll::Ready(Ended::Broken(error)),
+                        Poll::Ready(Err(error)) => Poll::Ready(Ended::Lost(error.into())),
                         _ => Poll::Pending,
                     };
                 }
-                Poll::Ready(Ok([])) => return Poll::Ready(Ended::Closed(None)),
+                Poll::Ready(Ok([])) => return Poll::Ready(Ended::Lost(Loss::Closed(None))),
                 Poll::Ready(Ok(bytes)) => {
-                    if let Err(ended) = self.hear(bytes, link, shared) {
-                        return Poll::Ready(ended);
+                    if let Err(loss) = self.hear(bytes, link, shared) {
+                        return Poll::Ready(Ended::Lost(loss));
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Lost(error.into())),
             }
         }
         cx.waker().wake_by_ref();
@@ -257,7 +225,7 @@ impl User {
     }
 
     /// Takes what was read.
-    fn hear(&self, bytes: &[u8], link: &mut Link, shared: &Rc<Shared>) -> Result<(), Ended> {
+    fn hear(&self, bytes: &[u8], link: &mut Link, shared: &Rc<Shared>) -> Result<(), Loss> {
         let client = &mut *self.client.borrow_mut();
         let tally = &mut *shared.tally.borrow_mut();
         tally.traffic.reads += 1;
@@ -276,11 +244,11 @@ impl User {
         self.flood(client, tally, shared);
         write(client, link, tally);
         if let Some(code) = closed {
-            return Err(Ended::Closed(code));
+            return Err(Loss::Closed(code));
         }
-        fed.map_err(Ended::Bad)?;
+        fed?;
         if let Some(end) = client.take_end() {
-            return Err(Ended::Client(end));
+            return Err(Loss::Client(end));
         }
         if let Some(wait) = client.take_retry_after() {
             self.retry.borrow_mut().get_or_insert_with(|| Box::pin(sleep(wait)));
@@ -378,7 +346,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{client::STEADY_AFTER, run::scene::ann};
+    use crate::{
+        client::{STEADY_AFTER, http::ConnectError},
+        run::scene::ann,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_hangs_has_given_no_connection_that_could_have_lasted() {
@@ -386,7 +357,7 @@ mod tests {
         let (user, shared) = ann(listener.local_addr().unwrap());
         let began = Instant::now();
         let ended = user.connection(&shared).await;
-        assert!(matches!(ended, Ended::Unconnected(ConnectError::Silent)), "{ended:?}");
+        assert!(matches!(ended, Ended::Lost(Loss::Unconnected(ConnectError::Silent))), "{ended:?}");
         assert!(began.elapsed() >= STEADY_AFTER, "{:?}", began.elapsed());
         assert_eq!(user.take_lasted(), Duration::ZERO);
     }

@@ -1,4 +1,4 @@
-//! A socket, as a user has it.
+//! A socket that takes all that is written to it.
 
 use std::{
     io,
@@ -11,33 +11,33 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::client::Frames;
+use super::Frames;
 
 /// What the socket has not taken yet. Its bound is that of the messages that wait for acks.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     stream: TcpStream,
-    pub(super) frames: Frames,
+    pub(crate) frames: Frames,
     unwritten: Vec<u8>,
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, frames: Frames::default(), unwritten: Vec::new() }
     }
 
     /// Writes all of `bytes`, now or later. What the socket does not take at once goes out with
     /// [`poll_flush`](Self::poll_flush). An error is left for the next read to tell.
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         let taken = if self.unwritten.is_empty() { self.stream.try_write(bytes).unwrap_or(0) } else { 0 };
         self.unwritten.extend_from_slice(&bytes[taken..]);
     }
 
-    pub(super) const fn is_flushed(&self) -> bool {
+    pub(crate) const fn is_flushed(&self) -> bool {
         self.unwritten.is_empty()
     }
 
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unwritten.is_empty() {
             let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unwritten))?;
             self.unwritten.drain(..taken);
@@ -47,7 +47,7 @@ impl Link {
 
     /// Reads into `buffer`. A read that does not fill it says that there is no more for now, and spares the system call
     /// that would only say so.
-    pub(super) fn poll_read<'a>(
+    pub(crate) fn poll_read<'a>(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &'a mut [u8],
