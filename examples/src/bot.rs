@@ -8,78 +8,85 @@
 //! - **An answer has a key** that follows from its question. Sent twice, it is kept once.
 //! - **An answer follows from its question alone**, so that it does not matter which of the two tries was kept.
 //!
-//! When to come back, and after which wait, stands in `docs/reconnect.md`.
+//! All that a connection needs is the driver's, which does as `docs/reconnect.md` says.
 
 mod notebook;
-mod pauses;
 mod talk;
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
-use tokio::time::{Instant, sleep};
+use chat_load::client::{Bounds, Driver, Entry, Stopped as ShutOut, http::Target};
 
-use self::{
-    notebook::Notebook,
-    pauses::STEADY_AFTER,
-    talk::{Ended, Talk},
-};
-pub use self::{notebook::Position, pauses::Pauses, talk::Stopped};
+use self::{notebook::Notebook, talk::Talk};
+
+/// Why a bot cannot go on. Coming back would not help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// Its position cannot be read or written.
+    #[error("the notebook cannot be used")]
+    Notebook(#[from] io::Error),
+    /// The server does not let it in, or not into the room.
+    #[error(transparent)]
+    ShutOut(#[from] ShutOut),
+}
 
 /// A bot of one room.
 #[derive(Debug)]
 pub struct Bot {
-    url: String,
+    server: Target,
+    user: String,
     room: String,
     notebook: Notebook,
-    pauses: Pauses,
+    pauses: Bounds,
 }
 
 impl Bot {
-    /// A bot that connects to the socket at `url` as whoever the server takes it for, and keeps its position in the file
-    /// `notebook`. Where there is no such file yet, it answers what is said from now on.
+    /// A bot that is this user to a server that believes everybody, and keeps its position in the file `notebook`. Where
+    /// there is no such file yet, it answers what is said from now on.
     ///
     /// # Errors
     /// [`Stopped::Notebook`] where the file is there and cannot be read.
-    pub fn new(url: &str, room: &str, notebook: impl Into<PathBuf>) -> Result<Self, Stopped> {
+    pub fn new(
+        server: Target,
+        user: &str,
+        room: &str,
+        notebook: impl Into<PathBuf>,
+    ) -> Result<Self, Stopped> {
         let notebook = Notebook::open(notebook.into())?;
-        Ok(Self { url: url.to_owned(), room: room.to_owned(), notebook, pauses: Pauses::default() })
+        let (user, room) = (user.to_owned(), room.to_owned());
+        Ok(Self { server, user, room, notebook, pauses: Bounds::default() })
     }
 
     /// The same with other waits before it comes back.
     #[must_use]
-    pub const fn pauses(mut self, pauses: Pauses) -> Self {
+    pub const fn pauses(mut self, pauses: Bounds) -> Self {
         self.pauses = pauses;
         self
     }
 
-    /// Answers, and comes back after each lost connection. It returns why it cannot go on.
+    /// Answers until it cannot go on, and returns why.
     ///
     /// # Cancel safety
     /// Dropping it is as good as a crash: the next bot with this notebook goes on where this one was.
     pub async fn run(mut self) -> Stopped {
-        let mut failures = 0;
         loop {
-            let began = Instant::now();
-            let ended = self.talk().await;
-            if began.elapsed() >= STEADY_AFTER {
-                failures = 0;
+            let mut driver = self.driver();
+            match Talk::new(&mut driver, &self.user, &mut self.notebook).run().await {
+                // There is more than it holds at once: the rest of it is heard again.
+                Ok(()) => driver.end().await,
+                Err(stopped) => return stopped,
             }
-            let wait = match ended {
-                Ended::Stopped(reason) => return reason,
-                Ended::Behind => continue,
-                Ended::Restart => self.pauses.after_restart(),
-                Ended::Lost { at_least } => self.pauses.after_loss(failures).max(at_least),
-            };
-            failures += 1;
-            sleep(wait).await;
         }
     }
 
-    /// One connection, from its beginning to its end.
-    async fn talk(&mut self) -> Ended {
-        match Talk::begin(&self.url, &self.room, &mut self.notebook).await {
-            Ok(talk) => talk.run().await,
-            Err(ended) => ended,
+    /// A driver that goes on where the notebook says.
+    fn driver(&self) -> Driver {
+        let entry = Entry::named(&self.user);
+        let driver = Driver::new(self.server.clone(), entry, [self.room.clone()]).pauses(self.pauses);
+        match self.notebook.position() {
+            Some(position) => driver.resume(0, position.clone()),
+            None => driver,
         }
     }
 }

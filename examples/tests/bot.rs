@@ -10,7 +10,8 @@ use chat_core::{
     Draft, Engine, Identity, MissingRooms, RoomId, Seq,
     protocol::{Event, EventBody, HistoryFrom, HistoryQuery, Message},
 };
-use chat_examples::bot::{Bot, Pauses, Stopped, answer_to};
+use chat_examples::bot::{Bot, Stopped, answer_to};
+use chat_load::client::{self, Bounds};
 use chat_server::{OpenAuth, Server};
 use chat_store::{OpenError, SqliteStore};
 use link::Link;
@@ -24,10 +25,11 @@ use tokio::{
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Short enough for a test; the shape is that of the program.
-const PAUSES: Pauses = Pauses {
+const PAUSES: Bounds = Bounds {
     first: Duration::from_millis(10),
     longest: Duration::from_millis(100),
     restart: Duration::from_millis(100),
+    flooding: Duration::from_millis(100),
 };
 
 fn room() -> RoomId {
@@ -184,9 +186,8 @@ impl Stage {
 }
 
 fn start_bot(link: &Link, directory: &tempfile::TempDir) -> JoinHandle<Stopped> {
-    let url = format!("ws://{}/ws?user=bot", link.address());
-    let bot = Bot::new(&url, "lobby", directory.path().join("bot.json")).unwrap().pauses(PAUSES);
-    tokio::spawn(bot.run())
+    let bot = Bot::new(link.address().into(), "bot", "lobby", directory.path().join("bot.json"));
+    tokio::spawn(bot.unwrap().pauses(PAUSES).run())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,7 +228,7 @@ async fn more_questions_than_it_holds_at_once_are_answered_too() {
     let stage = Stage::set().await;
     stage.bot.abort();
     stage.bot.await.unwrap_err();
-    for _ in 0..700 {
+    for _ in 0..client::WAITING_MAX + 200 {
         stage.running.ask("!ping").await;
     }
     let bot = start_bot(&stage.link, &stage.directory);
@@ -258,11 +259,13 @@ async fn a_bot_that_may_not_come_in_stops_and_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(&directory.path().join("chat.db")).await;
     let bot = |user: &str, room: &str| {
-        let url = format!("ws://{}/ws?user={user}", running.address);
-        Bot::new(&url, room, directory.path().join("bot.json")).unwrap().pauses(PAUSES).run()
+        Bot::new(running.address.into(), user, room, directory.path().join("bot.json"))
+            .unwrap()
+            .pauses(PAUSES)
+            .run()
     };
     let unknown = timeout(WAIT_MAX, bot("", "lobby")).await.unwrap();
-    assert!(matches!(unknown, Stopped::Refused(_)), "{unknown}");
+    assert!(matches!(unknown, Stopped::ShutOut(client::Stopped::Refused(_))), "{unknown}");
     let no_room = timeout(WAIT_MAX, bot("bot", "No Room")).await.unwrap();
-    assert!(matches!(&no_room, Stopped::Room(code) if code == "invalid"), "{no_room}");
+    assert!(no_room.to_string().starts_with("it is shut out: invalid"), "{no_room}");
 }

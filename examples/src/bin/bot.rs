@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo run -p chat-server &
-//! cargo run -p chat-examples --bin bot -- 'ws://127.0.0.1:8080/ws?user=bot' lobby bot.json
+//! cargo run -p chat-examples --bin bot -- http://127.0.0.1:8080 bot lobby bot.json
 //! ```
 //!
 //! Then say `!ping` or `!roll 20` in the room `lobby`.
@@ -14,8 +14,8 @@ use chat_examples::bot::Bot;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, room, notebook] = arguments.as_slice() else {
-        return Err("usage: bot URL ROOM NOTEBOOK".into());
+    let [server, user, room, notebook] = arguments.as_slice() else {
+        return Err("usage: bot http://HOST:PORT USER ROOM NOTEBOOK".into());
     };
-    Err(Bot::new(url, room, notebook)?.run().await.into())
+    Err(Bot::new(server.parse()?, user, room, notebook)?.run().await.into())
 }

@@ -2,18 +2,9 @@
 
 use std::{fs, io, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use chat_load::client::Position;
 
-/// A position in a timeline: a number means something only together with the epoch of the room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// Which incarnation of the room.
-    pub epoch: String,
-    /// Everything up to this number is settled.
-    pub after: u64,
-}
-
-/// The position in a file, so that it survives the bot.
+/// Up to where everything is settled, in a file: it survives the bot.
 #[derive(Debug)]
 pub(super) struct Notebook {
     path: PathBuf,
