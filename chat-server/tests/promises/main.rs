@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "figures of a run, for whoever asks for them")]
 
 mod checker;
+mod come_back;
 mod committed;
 mod drain;
 mod history;

@@ -73,6 +73,11 @@ impl Home {
         self.start_with(&["--log", "error"], Stdio::inherit()).await
     }
 
+    /// Starts a server where an earlier one was.
+    pub(crate) async fn start_at(&self, address: SocketAddr) -> Program {
+        self.start_with(&["--log", "error", "--listen", &address.to_string()], Stdio::inherit()).await
+    }
+
     /// Starts a server that logs into a file: [`log`](Self::log).
     pub(crate) async fn start_logging(&self, arguments: &[&str]) -> Program {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
@@ -99,7 +104,8 @@ impl Home {
         }
         let mut child = command
             .current_dir(self.dir.path())
-            .args(["--listen", "127.0.0.1:0", "--database", &database])
+            .args(["--database", &database])
+            .args(if arguments.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(if arguments.contains(&"--auth") { &[][..] } else { &["--auth", "open"] })
             .args(arguments)
             .stdin(Stdio::null())
