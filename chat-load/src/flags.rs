@@ -107,8 +107,12 @@ struct Common {
     server_pid: Option<u32>,
     /// Starts this server for the run, on a fresh SQLite file; without PATH the chat-server beside this program
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = BESIDE,
-        conflicts_with_all = ["url", "server_pid"])]
+        group = "started", conflicts_with_all = ["url", "server_pid"])]
     start: Option<PathBuf>,
+    /// Starts another's server for the run, with the arguments after `--`; `{folder}` in them is a temporary folder. It
+    /// must say `listening on http://HOST:PORT` once it serves, and be the process that was started
+    #[arg(long, value_name = "PATH", group = "started", conflicts_with_all = ["url", "server_pid"])]
+    start_other: Option<PathBuf>,
     /// A file with a token for each user, one a line, for a server that wants tokens
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
@@ -116,7 +120,7 @@ struct Common {
     #[arg(long)]
     json: bool,
     /// Flags of the server that is started, after `--`
-    #[arg(last = true, value_name = "FLAGS", requires = "start")]
+    #[arg(last = true, value_name = "FLAGS", requires = "started")]
     server_flags: Vec<OsString>,
 }
 
@@ -152,9 +156,16 @@ pub(crate) struct Wanted {
     pub(crate) settings: Settings,
     pub(crate) target: Target,
     pub(crate) pid: Option<u32>,
-    pub(crate) start: Option<PathBuf>,
+    pub(crate) start: Option<Start>,
     pub(crate) server_flags: Vec<OsString>,
     pub(crate) as_json: bool,
+}
+
+/// What is to be started for the run.
+#[derive(Debug)]
+pub(crate) enum Start {
+    Ours(PathBuf),
+    Others(PathBuf),
 }
 
 /// One line about what is wrong.
@@ -208,9 +219,10 @@ impl Common {
             settings,
             target: self.url.parse().map_err(refused)?,
             pid: self.server_pid,
-            start: match &self.start {
-                Some(path) if path.as_os_str() == BESIDE => Some(beside()?),
-                other => other.clone(),
+            start: match (&self.start, &self.start_other) {
+                (Some(path), _) if path.as_os_str() == BESIDE => Some(Start::Ours(beside()?)),
+                (Some(path), _) => Some(Start::Ours(path.clone())),
+                (None, other) => other.clone().map(Start::Others),
             },
             server_flags: self.server_flags.clone(),
             as_json: self.json,

@@ -14,7 +14,7 @@ use clap::Parser;
 
 use self::{
     bar::Bar,
-    flags::{Flags, Refusal, Wanted},
+    flags::{Flags, Refusal, Start, Wanted},
     interrupt::Interrupt,
 };
 
@@ -43,13 +43,19 @@ fn work(wanted: &Wanted) -> Result<Measurement, AnyError> {
 
 async fn measure(wanted: &Wanted) -> Result<Measurement, AnyError> {
     let mut interrupt = Interrupt::new()?;
-    let Some(program) = &wanted.start else {
+    let Some(start) = &wanted.start else {
         return measure_at(wanted, &wanted.target, wanted.pid, &mut interrupt).await;
     };
     // Before the server starts, as it inherits the limit.
     chat_load::raise_descriptors()?;
+    let starting = async {
+        match start {
+            Start::Ours(program) => Started::start(program, &wanted.server_flags).await,
+            Start::Others(program) => Started::start_other(program, &wanted.server_flags).await,
+        }
+    };
     let server = tokio::select! {
-        started = Started::start(program, &wanted.server_flags) => started?,
+        started = starting => started?,
         error = interrupt.wait() => return Err(error.into()),
     };
     let measured = measure_at(wanted, server.target(), Some(server.pid()), &mut interrupt).await;
