@@ -3,10 +3,12 @@
 use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
 
 use chat_load::{
-    Scenario, Settings, TEXT_BYTES_MIN,
+    Messages, OTHERS_TEXT_BYTES_MIN, Scenario, Settings, TEXT_BYTES_MIN,
     client::{Subprotocol, WAITING_MAX, http::Target},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::others::Others;
 
 /// Puts a chat server under load from many users, verifies every number and ack, and says what it cost.
 ///
@@ -119,6 +121,8 @@ struct Common {
     /// The result as one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    others: Others,
     /// Flags of the server that is started, after `--`
     #[arg(last = true, value_name = "FLAGS", requires = "started")]
     server_flags: Vec<OsString>,
@@ -213,6 +217,7 @@ impl Common {
             Spoken::Batch => Subprotocol::Batch,
         };
         settings.tokens = self.tokens()?;
+        settings.messages = self.messages()?;
         check(&settings)?;
         let refused = |error| Refusal(format!("--url {}: {error}", self.url));
         Ok(Wanted {
@@ -227,6 +232,21 @@ impl Common {
             server_flags: self.server_flags.clone(),
             as_json: self.json,
         })
+    }
+
+    /// How messages look at another's server.
+    fn messages(&self) -> Result<Option<Messages>, Refusal> {
+        let messages = self.others.look().as_ref().map(Messages::new).transpose();
+        let messages = messages.map_err(|error| Refusal(error.to_string()))?;
+        match messages {
+            None if self.start_other.is_some() => Err(Refusal(
+                "--start-other: how do its messages look? --send, --delivery and others say it".to_owned(),
+            )),
+            Some(_) if self.start.is_some() => Err(Refusal(
+                "--start starts a chat-server, and --send says how another's messages look".to_owned(),
+            )),
+            messages => Ok(messages),
+        }
     }
 
     fn tokens(&self) -> Result<Vec<String>, Refusal> {
@@ -251,15 +271,19 @@ fn beside() -> Result<PathBuf, Refusal> {
 }
 
 fn check(settings: &Settings) -> Result<(), Refusal> {
+    if let Some(messages) = &settings.messages {
+        messages.fit(settings).map_err(|error| Refusal(error.to_string()))?;
+    }
+    let text_bytes_min = if settings.messages.is_some() { OTHERS_TEXT_BYTES_MIN } else { TEXT_BYTES_MIN };
     let is_rate = settings.rate.is_finite() && (0.001..=1000.0).contains(&settings.rate);
     for (is_right, text) in [
         ((1..=USERS_MAX).contains(&settings.users), format!("--users must be from 1 to {USERS_MAX}")),
         (!settings.measured.is_zero(), "--seconds must be more than 0".to_owned()),
         (is_rate, "--rate must be from 0.001 to 1000".to_owned()),
         (
-            (TEXT_BYTES_MIN..=TEXT_BYTES_MAX).contains(&settings.text_bytes),
+            (text_bytes_min..=TEXT_BYTES_MAX).contains(&settings.text_bytes),
             format!(
-                "--text-bytes must be from {TEXT_BYTES_MIN} to {TEXT_BYTES_MAX}: a text begins with the moment of its sending"
+                "--text-bytes must be from {text_bytes_min} to {TEXT_BYTES_MAX}: a text begins with the moment of its sending"
             ),
         ),
         (

@@ -22,12 +22,14 @@
 pub mod client;
 mod host;
 mod measurement;
+mod messages;
 mod run;
 mod scenario;
 mod table;
 
 pub use host::{Figures, Process, ProcessError, StartError, Started, scrape};
 pub use measurement::{FiguresDiff, Latency, Measurement, ServerCost, Storms, ToolCost, Traffic, Verdict};
+pub use messages::{Echo, InvalidMessages, Look, Messages, Unfit};
 pub use run::{Progress, RunError, raise_descriptors, run};
-pub use scenario::{Scenario, Settings, TEXT_BYTES_MIN};
+pub use scenario::{OTHERS_TEXT_BYTES_MIN, Scenario, Settings, TEXT_BYTES_MIN};
 pub use table::Table;

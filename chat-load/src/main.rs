@@ -3,6 +3,7 @@
 mod bar;
 mod flags;
 mod interrupt;
+mod others;
 
 use std::{
     io::{self, Write},

@@ -16,8 +16,10 @@ pub struct Measurement {
     pub users: usize,
     /// In how many rooms.
     pub rooms: usize,
-    /// `chat.v1` or `chat.v1.batch`.
+    /// `chat.v1` or `chat.v1.batch`, or that it is another's server.
     pub subprotocol: String,
+    /// Whether the server acks what it is sent. Another's need not: then nothing counts as acked.
+    pub has_acks: bool,
     /// Bytes of each text.
     pub text_bytes: usize,
     /// Messages a second of each user who talks at a rate.

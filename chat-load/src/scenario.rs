@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::Subprotocol;
+use crate::{client::Subprotocol, messages::Messages, run::MARK_BYTES};
 
 /// What the users do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,12 +66,17 @@ pub struct Settings {
     pub storm: Duration,
     /// After the last send everything is acked and delivered within this, or counts as lost.
     pub settle: Duration,
+    /// How messages look at another's server; none for ours.
+    pub messages: Option<Messages>,
     /// Tokens, one a user, for a server that wants some.
     pub tokens: Vec<String>,
 }
 
 /// A text begins with the moment when it was sent.
 pub const TEXT_BYTES_MIN: usize = 17;
+
+/// At another's server it begins with its author and number, too.
+pub const OTHERS_TEXT_BYTES_MIN: usize = MARK_BYTES;
 
 impl Settings {
     /// What the command line does where nothing else is said.
@@ -91,6 +96,7 @@ impl Settings {
             storms: if matches!(scenario, Scenario::Churn | Scenario::Mixed) { 1 } else { 0 },
             storm: Duration::from_secs(5),
             settle: Duration::from_secs(30),
+            messages: None,
             tokens: Vec::new(),
         }
     }

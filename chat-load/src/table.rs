@@ -43,11 +43,8 @@ fn traffic(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
     let traffic = &found.traffic;
     let a_second = |count: u64| ratio(count, 1) / found.seconds;
     line(f, "opening", format_args!("{:.2} s", found.opening_seconds))?;
-    line(
-        f,
-        "messages",
-        format_args!("{:.0}/s sent, {:.0}/s acked", a_second(traffic.sent), a_second(traffic.acked)),
-    )?;
+    let acked = if found.has_acks { &format!(", {:.0}/s acked", a_second(traffic.acked)) } else { "" };
+    line(f, "messages", format_args!("{:.0}/s sent{acked}", a_second(traffic.sent)))?;
     line(f, "deliveries", format_args!("{:.0}/s", a_second(traffic.delivered)))?;
     if traffic.delivered > 0 {
         line(
@@ -77,8 +74,12 @@ fn traffic(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
 fn server(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
     if let Some(server) = &found.server {
         line(f, "server CPU", format_args!("{:.1} ms/s", server.cpu_ms_per_s))?;
-        if let (Some(delivery), Some(message)) = (server.us_per_delivery, server.us_per_message) {
-            line(f, "", format_args!("{delivery:.3} us a delivery, {message:.1} us a message"))?;
+        match (server.us_per_delivery, server.us_per_message) {
+            (Some(delivery), Some(message)) => {
+                line(f, "", format_args!("{delivery:.3} us a delivery, {message:.1} us a message"))?;
+            }
+            (Some(delivery), None) => line(f, "", format_args!("{delivery:.3} us a delivery"))?,
+            _ => {}
         }
         line(
             f,
@@ -159,7 +160,10 @@ fn verdict(f: &mut fmt::Formatter<'_>, found: &Measurement) -> fmt::Result {
         return line(
             f,
             "verified",
-            format_args!("nothing lost, doubled or out of order; every send acked once"),
+            format_args!(
+                "nothing lost, doubled or out of order; {}",
+                if found.has_acks { "every send acked once" } else { "this server acks nothing" }
+            ),
         );
     }
     line(

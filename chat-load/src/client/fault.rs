@@ -86,7 +86,7 @@ impl Fault {
     }
 
     #[cold]
-    pub(super) fn of_step(step: Step, room: &str, seq: u64) -> Self {
+    pub(crate) fn of_step(step: Step, room: &str, seq: u64) -> Self {
         match step {
             Step::Beyond { first, last } if first == last => {
                 Self::new(Kind::Lost, format!("{room}: {first} is missing before {seq}"))
@@ -107,8 +107,13 @@ impl Fault {
 
     #[cold]
     pub(crate) fn altered(event: &[u8], why: &str) -> Self {
-        let shown = event.get(..SHOWN_BYTES).unwrap_or(event);
-        Self::new(Kind::Altered, format!("{why}: {}", String::from_utf8_lossy(shown)))
+        Self::of_frame(Kind::Altered, event, why)
+    }
+
+    #[cold]
+    pub(crate) fn of_frame(kind: Kind, frame: &[u8], why: &str) -> Self {
+        let shown = frame.get(..SHOWN_BYTES).unwrap_or(frame);
+        Self::new(kind, format!("{why}: {}", String::from_utf8_lossy(shown)))
     }
 
     #[cold]

@@ -135,10 +135,31 @@ pub async fn connect(
     who: &Who,
     subprotocol: Subprotocol,
 ) -> Result<Opened, ConnectError> {
+    let path = match who {
+        Who::Named { user, role } => format!("/ws?user={}&role={role}", Escaped(user)),
+        Who::Token(_) | Who::Later => "/ws".to_owned(),
+    };
+    connect_at(target, from, &path, who, Some(subprotocol)).await
+}
+
+/// Opens a socket at any path, with a token where it is of one, and with a subprotocol where one must be spoken.
+///
+/// # Errors
+/// [`ConnectError`].
+///
+/// # Cancel safety
+/// Dropping it closes the connection.
+pub async fn connect_at(
+    target: &Target,
+    from: Option<Ipv4Addr>,
+    path: &str,
+    who: &Who,
+    subprotocol: Option<Subprotocol>,
+) -> Result<Opened, ConnectError> {
     let opening = async {
         let mut stream = dial(target.address, from).await?;
         let key = generate_key();
-        let answer = ask(&mut stream, &upgrade(target, who, subprotocol, &key)).await?;
+        let answer = ask(&mut stream, &upgrade(target, path, who, subprotocol, &key)).await?;
         match answer.status {
             101 => opened(stream, answer, subprotocol, &key),
             _ => Err(refused(&mut stream, answer).await),
@@ -190,29 +211,18 @@ async fn dial(address: SocketAddr, from: Option<Ipv4Addr>) -> Result<TcpStream, 
 /// "Too many open files", on every system with this name for it.
 const EMFILE: i32 = 24;
 
-fn upgrade(target: &Target, who: &Who, subprotocol: Subprotocol, key: &str) -> String {
+fn upgrade(target: &Target, path: &str, who: &Who, subprotocol: Option<Subprotocol>, key: &str) -> String {
     let mut request = String::with_capacity(512);
-    let (host, subprotocol) = (&target.host, subprotocol.name());
-    let token = match who {
-        Who::Named { user, role } => {
-            let _ = write!(request, "GET /ws?user={}&role={role} HTTP/1.1\r\n", Escaped(user));
-            None
-        }
-        Who::Token(token) => {
-            request.push_str("GET /ws HTTP/1.1\r\n");
-            Some(token)
-        }
-        Who::Later => {
-            request.push_str("GET /ws HTTP/1.1\r\n");
-            None
-        }
-    };
+    let host = &target.host;
     let _ = write!(
         request,
-        "Host: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
     );
-    if let Some(token) = token {
+    if let Some(subprotocol) = subprotocol {
+        let _ = write!(request, "Sec-WebSocket-Protocol: {}\r\n", subprotocol.name());
+    }
+    if let Who::Token(token) = who {
         let _ = write!(request, "Authorization: Bearer {token}\r\n");
     }
     request.push_str("\r\n");
@@ -300,15 +310,17 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>, ConnectError> {
 fn opened(
     stream: TcpStream,
     answer: Answer,
-    subprotocol: Subprotocol,
+    subprotocol: Option<Subprotocol>,
     key: &str,
 ) -> Result<Opened, ConnectError> {
     if answer.header("sec-websocket-accept") != Some(derive_accept_key(key.as_bytes()).as_str()) {
         return Err(ConnectError::Strange("it does not answer the key".to_owned()));
     }
     let got = answer.header("sec-websocket-protocol").unwrap_or("none");
-    if got != subprotocol.name() {
-        return Err(ConnectError::Subprotocol { wanted: subprotocol.name(), got: got.to_owned() });
+    if let Some(wanted) = subprotocol.map(Subprotocol::name)
+        && got != wanted
+    {
+        return Err(ConnectError::Subprotocol { wanted, got: got.to_owned() });
     }
     Ok(Opened { stream, rest: answer.rest })
 }

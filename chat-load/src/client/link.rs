@@ -13,7 +13,8 @@ use tokio::{
 
 use super::Frames;
 
-/// What the socket has not taken yet. Its bound is that of the messages that wait for acks.
+/// What the socket has not taken yet. Its bound is that of the messages that wait for acks; where there are none, whoever
+/// talks looks at it.
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: TcpStream,
@@ -31,6 +32,11 @@ impl Link {
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let taken = if self.unwritten.is_empty() { self.stream.try_write(bytes).unwrap_or(0) } else { 0 };
         self.unwritten.extend_from_slice(&bytes[taken..]);
+    }
+
+    /// How much the socket has not taken yet.
+    pub(crate) const fn unwritten_bytes(&self) -> usize {
+        self.unwritten.len()
     }
 
     pub(crate) const fn is_flushed(&self) -> bool {

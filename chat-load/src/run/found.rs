@@ -40,6 +40,10 @@ impl Word {
         Self { at: Instant::now(), figures }
     }
 
+    pub(super) fn none() -> Self {
+        Self { at: Instant::now(), figures: Ok(None) }
+    }
+
     /// Over the time between the two, which is more than the measured one where the server took long to answer.
     fn since(&self, before: &Self) -> Option<FiguresDiff> {
         let (Ok(Some(first)), Ok(Some(last))) = (&before.figures, &self.figures) else { return None };

@@ -1,5 +1,6 @@
 //! One run: users, what they say, and what came of it.
 
+mod foreign;
 mod found;
 mod pacer;
 mod said;
@@ -10,6 +11,7 @@ mod storm;
 mod tally;
 mod user;
 mod verify;
+mod voice;
 
 use std::{
     io,
@@ -22,10 +24,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(crate) use self::foreign::MARK_BYTES;
 use self::{
+    foreign::Board,
     found::{Found, Look, Memory, Word},
     shared::Shared,
     user::User,
+    voice::Voice,
 };
 use crate::{
     client::{
@@ -34,13 +39,15 @@ use crate::{
     },
     host::{Process, ProcessError},
     measurement::{Latency, Measurement, Storms, ratio},
+    messages::{Messages, Unfit},
     scenario::{Pace, Plan, Settings},
 };
 
 /// How often the machine is looked at, and the progress told.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What connections have left behind at the server is given back within this, before its memory is looked at.
+/// What connections have left behind at the server is given back within this, before its memory is looked at. At
+/// another's server that does not say who is in, everybody is by then.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Deliveries a second whose latency is looked at.
@@ -94,6 +101,9 @@ pub enum RunError {
         /// What the system allows.
         limit: u64,
     },
+    /// The messages of another's server do not say enough for the scenario.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// There are fewer tokens than users.
     #[error("{users} users need a token each, and there are {tokens}")]
     Tokens {
@@ -131,6 +141,9 @@ pub async fn run(
     pid: Option<u32>,
     progress: &impl Progress,
 ) -> Result<Measurement, RunError> {
+    if let Some(messages) = &settings.messages {
+        messages.fit(settings)?;
+    }
     let server = pid.map(Process::new).transpose()?;
     let plan = Plan::new(settings);
     let (needed, limit) = (plan.people.len() as u64 + FILES_BESIDE, raise_descriptors()?);
@@ -158,20 +171,31 @@ pub fn raise_descriptors() -> io::Result<u64> {
 /// Rooms have names that no other run has.
 fn users(settings: &Settings, plan: &Plan, shared: &Shared) -> Vec<Rc<User>> {
     let tag = format!("{:06x}", fastrand::u32(..1 << 24));
-    let people = plan.people.iter().enumerate();
-    let users = people.map(|(at, person)| {
-        let name = format!("u{at}");
+    let voices = match &settings.messages {
+        None => clients(settings, plan, &tag).map(Voice::Ours).collect::<Vec<_>>(),
+        Some(messages) => {
+            shared.tally.borrow_mut().board = Board::new(plan, messages.echo);
+            foreign::users(messages, plan, settings.text_bytes, &tag).into_iter().map(Voice::Others).collect()
+        }
+    };
+    let people = plan.people.iter().zip(voices).enumerate();
+    let users = people.map(|(at, (person, voice))| {
         let who = settings.tokens.get(at).map_or_else(
-            || Who::Named { user: name.clone(), role: person.role },
+            || Who::Named { user: format!("u{at}"), role: person.role },
             |token| Who::Token(token.clone()),
         );
-        let rooms = person.rooms.iter().map(|room| format!("load-{tag}-{room}"));
-        // Keys are an author's own in a room, and the rooms are new.
-        let client = Client::new(settings.subprotocol, &format!("{at}"), rooms);
-        let source = shared.source(at);
-        Rc::new(User::new(at, who, source, person.rooms.clone(), &person.talks, client))
+        Rc::new(User::new(at, who, shared.source(at), person.rooms.clone(), &person.talks, voice))
     });
     users.collect()
+}
+
+/// Clients of ours.
+fn clients(settings: &Settings, plan: &Plan, tag: &str) -> impl Iterator<Item = Client> {
+    plan.people.iter().enumerate().map(move |(at, person)| {
+        let rooms = person.rooms.iter().map(|room| format!("load-{tag}-{room}"));
+        // Keys are an author's own in a room, and the rooms are new.
+        Client::new(settings.subprotocol, &format!("{at}"), rooms)
+    })
 }
 
 struct Run<'a, P> {
@@ -192,7 +216,8 @@ impl<P: Progress> Run<'_, P> {
         let opening = begun.elapsed();
         if self.is_silent() {
             self.wait("waiting", self.settings.warm_up).await;
-        } else if self.server.is_some() {
+        } else if self.server.is_some() || self.settings.messages.as_ref().is_some_and(Messages::tells_nobody)
+        {
             self.wait("waiting", QUIET).await;
         }
         memory.open = self.memory()?;
@@ -200,14 +225,14 @@ impl<P: Progress> Run<'_, P> {
         if !self.is_silent() {
             self.wait("warming up", self.settings.warm_up).await;
         }
-        let word_before = Word::of(&self.shared.target).await;
+        let word_before = self.word().await;
         let storms = self.storms();
         let before = self.look()?;
         self.shared.tally.borrow_mut().begin_window();
         self.measure(&mut memory).await?;
         let after = self.look()?;
         self.shared.tally.borrow_mut().end_window();
-        let word_after = Word::of(&self.shared.target).await;
+        let word_after = self.word().await;
         self.progress.begin("settling", 0);
         self.shared.is_talking.set(false);
         pacer.abort();
@@ -215,6 +240,14 @@ impl<P: Progress> Run<'_, P> {
         verify::settle(&self.users, &self.shared, self.settings.settle).await;
         let words = (word_before, word_after);
         Ok(self.conclude(&Found { opening, before, after, memory, words, whole_storm }))
+    }
+
+    /// Another's server has no figures that we could read.
+    async fn word(&self) -> Word {
+        match &self.settings.messages {
+            None => Word::of(&self.shared.target).await,
+            Some(_) => Word::none(),
+        }
     }
 
     fn is_silent(&self) -> bool {
@@ -315,7 +348,11 @@ impl<P: Progress> Run<'_, P> {
             scenario: settings.scenario,
             users,
             rooms: self.plan.rooms_used(),
-            subprotocol: settings.subprotocol.name().to_owned(),
+            subprotocol: settings
+                .messages
+                .as_ref()
+                .map_or_else(|| settings.subprotocol.name().to_owned(), |_| "messages by flags".to_owned()),
+            has_acks: settings.messages.as_ref().is_none_or(Messages::has_acks),
             text_bytes: settings.text_bytes,
             rate: settings.rate,
             seconds: found.seconds(),

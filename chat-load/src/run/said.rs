@@ -64,14 +64,36 @@ impl Said {
         self.last.push_back(One { at, author, room: u32::try_from(room).unwrap_or(u32::MAX) });
     }
 
+    /// What was said at a moment. An error where nothing was; nothing where that is forgotten.
+    fn at(&self, at: Duration) -> Result<Option<&One>, &'static str> {
+        match self.last.binary_search_by_key(&at, |one| one.at) {
+            Ok(place) => Ok(self.last.get(place)),
+            Err(_) if self.has_forgotten && self.last.front().is_some_and(|oldest| at < oldest.at) => {
+                Ok(None)
+            }
+            Err(_) => Err("nobody said it at its moment"),
+        }
+    }
+
+    /// What is not as it was said, where only moment, author and room are to be looked at.
+    pub(super) fn difference_of(&self, at: Duration, author: usize, room: usize) -> Option<&'static str> {
+        match self.at(at) {
+            Err(why) => Some(why),
+            Ok(None) => None,
+            Ok(Some(one)) => {
+                let is_author = one.author.is_none_or(|wanted| usize::try_from(wanted) == Ok(author));
+                (!is_author || usize::try_from(one.room) != Ok(room)).then_some("its moment is another's")
+            }
+        }
+    }
+
     /// What of an event is not as it was said; its text must have so many bytes.
     pub(super) fn difference(&self, event: &[u8], room: usize, text_bytes: usize) -> Option<&'static str> {
         let Some(at) = stamp_of(event) else { return Some("nobody said what it says") };
-        let Ok(place) = self.last.binary_search_by_key(&at, |one| one.at) else {
-            let is_old = self.has_forgotten && self.last.front().is_some_and(|oldest| at < oldest.at);
-            return (!is_old).then_some("nobody said it at its moment");
+        let one = match self.at(at) {
+            Ok(one) => one?,
+            Err(why) => return Some(why),
         };
-        let one = &self.last[place];
         let fill = text_of(event, br#""text":""#).filter(|text| text.len() == text_bytes.max(TEXT_BYTES_MIN));
         let fill = fill.and_then(|text| text.get(STAMP_DIGITS + 1..)?.strip_prefix(b" "));
         let author = || text_of(event, br#""from":"u"#).and_then(number_at);

@@ -8,7 +8,10 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::said::{Said, stamp_of};
+use super::{
+    foreign::Board,
+    said::{Said, stamp_of},
+};
 use crate::{
     client::{Fault, Kind, Settled, Watch},
     measurement::{Traffic, Verdict, latencies, record},
@@ -77,6 +80,8 @@ pub(super) struct Tally {
     pub(super) knocks_refused: u64,
     pub(super) ledgers: Vec<Ledger>,
     pub(super) said: Said,
+    /// Who has heard what at another's server; at ours the numbers tell.
+    pub(super) board: Board,
     text_bytes: usize,
     pub(super) verdict: Verdict,
 }
@@ -96,6 +101,7 @@ impl Tally {
             dropped: 0,
             knocks_refused: 0,
             said: Said::default(),
+            board: Board::default(),
             text_bytes,
             ledgers: vec![Ledger::default(); rooms],
             verdict: Verdict::default(),
@@ -165,18 +171,55 @@ impl Hearing<'_> {
         *self.now.get_or_insert_with(|| self.tally.begun.elapsed())
     }
 
-    fn sample(&mut self, room: usize, event: &[u8], is_live: bool) {
-        let tally = &mut *self.tally;
+    /// Counts a delivery. Returns whether it is one of those that are looked at.
+    #[inline]
+    fn count(&mut self) -> bool {
+        self.tally.traffic.delivered += 1;
+        self.tally.until_sample -= 1;
+        self.tally.until_sample == 0
+    }
+
+    fn begin_sample(&mut self) {
         // Not at fixed distances: those would fit the number of connections.
-        tally.until_sample = fastrand::u64(1..tally.stride * 2);
+        self.tally.until_sample = fastrand::u64(1..self.tally.stride * 2);
+    }
+
+    fn sample(&mut self, room: usize, event: &[u8], is_live: bool) {
+        self.begin_sample();
+        let tally = &mut *self.tally;
         if let Some(why) = tally.said.difference(event, self.rooms[room], tally.text_bytes) {
             self.fault(Fault::altered(event, why));
-        } else if is_live
-            && let Some(sent) = stamp_of(event)
-            && tally.is_measured(sent)
-        {
+        } else if is_live && let Some(sent) = stamp_of(event) {
+            self.took(sent);
+        }
+    }
+
+    /// It took so long from a send to a delivery.
+    fn took(&mut self, sent: Duration) {
+        if self.tally.is_measured(sent) {
             let now = self.now();
             record(&mut self.tally.delivery, now.saturating_sub(sent));
+        }
+    }
+
+    /// At another's server a message has come that is the right one by its mark.
+    #[inline]
+    pub(super) fn delivered_at(&mut self, sent: Duration, author: usize, room: usize, frame: &[u8]) {
+        if self.count() {
+            self.begin_sample();
+            match self.tally.said.difference_of(sent, author, room) {
+                Some(why) => self.fault(Fault::altered(frame, why)),
+                None => self.took(sent),
+            }
+        }
+    }
+
+    /// What was sent at this moment is kept, as far as the server says.
+    pub(super) fn acked_at(&mut self, sent: Duration) {
+        self.tally.traffic.acked += 1;
+        if self.tally.is_measured(sent) {
+            let now = self.now();
+            record(&mut self.tally.ack, now.saturating_sub(sent));
         }
     }
 }
@@ -184,20 +227,14 @@ impl Hearing<'_> {
 impl Watch for Hearing<'_> {
     #[inline]
     fn delivered(&mut self, room: usize, event: &[u8], is_live: bool) {
-        self.tally.traffic.delivered += 1;
-        self.tally.until_sample -= 1;
-        if self.tally.until_sample == 0 {
+        if self.count() {
             self.sample(room, event, is_live);
         }
     }
 
     fn settled(&mut self, room: usize, settled: Settled<'_>) {
-        self.tally.traffic.acked += 1;
         self.tally.ledgers[self.rooms[room]].settle(settled.seq);
-        if self.tally.is_measured(settled.sent_at) {
-            let now = self.now();
-            record(&mut self.tally.ack, now.saturating_sub(settled.sent_at));
-        }
+        self.acked_at(settled.sent_at);
     }
 
     fn began(&mut self, room: usize, last_seq: u64) {

@@ -14,15 +14,17 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     RunError,
+    foreign::UNWRITTEN_BYTES_MAX,
     said::stamped,
     shared::Shared,
     tally::{Hearing, Tally},
+    voice::{Hears, Voice},
 };
 use crate::{
     client::{
-        Client, Fault, Kind, Link, Loss, Pauses,
+        Fault, Kind, Link, Loss, Pauses,
         frames::{Frame, put_close},
-        http::{Who, connect},
+        http::{ConnectError, Opened, Who, connect, connect_at},
     },
     measurement::record,
     scenario::Pace,
@@ -42,7 +44,7 @@ pub(super) struct User {
     pub(super) rooms: Vec<usize>,
     /// In which of them it talks as fast as acks come, and how many may wait.
     floods: Vec<(usize, usize)>,
-    pub(super) client: RefCell<Client>,
+    pub(super) voice: RefCell<Voice>,
     link: RefCell<Option<Link>>,
     waker: RefCell<Waker>,
     is_live: Cell<bool>,
@@ -74,7 +76,7 @@ impl User {
         from: Option<Ipv4Addr>,
         rooms: Vec<usize>,
         talks: &[(usize, Pace)],
-        client: Client,
+        voice: Voice,
     ) -> Self {
         let floods = talks.iter().filter_map(|(room, pace)| match pace {
             Pace::InFlight(most) => Some((*room, *most)),
@@ -87,7 +89,7 @@ impl User {
             from,
             rooms,
             floods: floods.collect(),
-            client: RefCell::new(client),
+            voice: RefCell::new(voice),
             link: RefCell::default(),
             waker: RefCell::new(Waker::noop().clone()),
             is_live: Cell::new(false),
@@ -104,7 +106,7 @@ impl User {
         let mut pauses = Pauses::default();
         loop {
             let ended = self.connection(&shared).await;
-            self.client.borrow_mut().lost();
+            self.voice.borrow_mut().lost();
             self.link.take();
             if self.is_live.take() {
                 shared.live.set(shared.live.get() - 1);
@@ -133,8 +135,10 @@ impl User {
             Ended::Dropped(wait) => return Some(wait),
             Ended::Lost(loss) => loss,
         };
-        let wait = loss.wait(lasted, pauses);
-        if wait.is_none() {
+        // Nobody knows how to resume at another's server.
+        let is_foreign = matches!(*self.voice.borrow(), Voice::Others(_));
+        let wait = loss.wait(lasted, pauses).filter(|_| !is_foreign);
+        if wait.is_none() && !is_foreign {
             let fault = Fault::new(Kind::Protocol, format!("it ended for good: {loss}"));
             shared.fault(&self.name, &fault);
             return None;
@@ -163,13 +167,13 @@ impl User {
         self.drop.set(None);
         let place = shared.opening.acquire().await;
         let knocked = Instant::now();
-        let opened = connect(&shared.target, self.from, &self.who, shared.subprotocol).await;
+        let opened = self.open(shared).await;
         drop(place);
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => return Ended::Lost(error.into()),
         };
-        self.client.borrow_mut().opened();
+        self.voice.borrow_mut().opened();
         self.knocked.set(Some(knocked));
         self.connected.set(Some(Instant::now()));
         let mut link = Link::new(opened.stream);
@@ -178,6 +182,17 @@ impl User {
         match early {
             Ok(()) => poll_fn(|cx| self.poll(cx, shared)).await,
             Err(loss) => Ended::Lost(loss),
+        }
+    }
+
+    async fn open(&self, shared: &Shared) -> Result<Opened, ConnectError> {
+        let path = match &*self.voice.borrow() {
+            Voice::Ours(_) => None,
+            Voice::Others(foreign) => Some(foreign.path()),
+        };
+        match path {
+            None => connect(&shared.target, self.from, &self.who, shared.subprotocol).await,
+            Some(path) => connect_at(&shared.target, self.from, &path, &self.who, None).await,
         }
     }
 
@@ -218,42 +233,37 @@ impl User {
             && sleep.as_mut().poll(cx).is_ready()
         {
             *retry = None;
-            let client = &mut *self.client.borrow_mut();
-            client.resend();
-            write(client, link, &mut shared.tally.borrow_mut());
+            let voice = &mut *self.voice.borrow_mut();
+            if let Voice::Ours(client) = voice {
+                client.resend();
+            }
+            write(voice, link, &mut shared.tally.borrow_mut());
         }
     }
 
     /// Takes what was read.
     fn hear(&self, bytes: &[u8], link: &mut Link, shared: &Rc<Shared>) -> Result<(), Loss> {
-        let client = &mut *self.client.borrow_mut();
+        let voice = &mut *self.voice.borrow_mut();
         let tally = &mut *shared.tally.borrow_mut();
         tally.traffic.reads += 1;
         tally.traffic.read_bytes += bytes.len() as u64;
         let mut hearing = Hearing { tally, who: &self.name, rooms: &self.rooms, now: None };
-        let mut closed = None;
-        let fed = link.frames.feed(bytes, |frame| {
-            hearing.tally.traffic.frames += 1;
-            match frame {
-                Frame::Text(text) => client.hear(text, &mut hearing),
-                Frame::Ping(payload) => client.pong(payload),
-                Frame::Pong => {}
-                Frame::Close(code) => closed = Some(code),
-            }
-        });
-        self.flood(client, tally, shared);
-        write(client, link, tally);
-        if let Some(code) = closed {
-            return Err(Loss::Closed(code));
-        }
+        let fed = match voice {
+            Voice::Ours(client) => feed(client, bytes, link, &mut hearing),
+            Voice::Others(foreign) => feed(foreign, bytes, link, &mut hearing),
+        };
+        self.flood(voice, tally, shared);
+        write(voice, link, tally);
         fed?;
-        if let Some(end) = client.take_end() {
+        if let Some(end) = voice.take_end() {
             return Err(Loss::Client(end));
         }
-        if let Some(wait) = client.take_retry_after() {
+        if let Voice::Ours(client) = voice
+            && let Some(wait) = client.take_retry_after()
+        {
             self.retry.borrow_mut().get_or_insert_with(|| Box::pin(sleep(wait)));
         }
-        if !self.is_live.get() && client.is_live() {
+        if !self.is_live.get() && voice.is_live() {
             self.arrived(tally, shared);
         }
         Ok(())
@@ -273,11 +283,13 @@ impl User {
 
     /// Sends one message into one of its rooms, or holds it until there is a connection.
     pub(super) fn say(&self, room: usize, shared: &Shared) {
-        let client = &mut *self.client.borrow_mut();
+        let voice = &mut *self.voice.borrow_mut();
         let tally = &mut *shared.tally.borrow_mut();
-        self.put(client, room, tally, shared);
-        if let Some(link) = self.link.borrow_mut().as_mut() {
-            write(client, link, tally);
+        let mut link = self.link.borrow_mut();
+        let unwritten = link.as_ref().map_or(0, Link::unwritten_bytes);
+        self.put(voice, room, unwritten, shared, tally);
+        if let Some(link) = link.as_mut() {
+            write(voice, link, tally);
             if !link.is_flushed() {
                 self.waker.borrow().wake_by_ref();
             }
@@ -287,31 +299,52 @@ impl User {
     /// Sends as many as may be without an ack, where it talks as fast as acks come.
     pub(super) fn begin_flood(&self, shared: &Shared) {
         if let Some(link) = self.link.borrow_mut().as_mut() {
-            let client = &mut *self.client.borrow_mut();
+            let voice = &mut *self.voice.borrow_mut();
             let tally = &mut *shared.tally.borrow_mut();
-            self.flood(client, tally, shared);
-            write(client, link, tally);
+            self.flood(voice, tally, shared);
+            write(voice, link, tally);
             self.waker.borrow().wake_by_ref();
         }
     }
 
-    fn put(&self, client: &mut Client, room: usize, tally: &mut Tally, shared: &Shared) {
-        let at = tally.said.moment(tally.now());
-        if client.send(room, at, stamped(at, shared.text_bytes)) {
+    /// Returns whether it could be sent.
+    fn put(
+        &self,
+        voice: &mut Voice,
+        room: usize,
+        unwritten: usize,
+        shared: &Shared,
+        tally: &mut Tally,
+    ) -> bool {
+        let is_sent = match voice {
+            Voice::Ours(client) => {
+                let at = tally.said.moment(tally.now());
+                let is_sent = client.send(room, at, stamped(at, shared.text_bytes));
+                if is_sent {
+                    // Whose a token is nobody has told.
+                    let author = matches!(self.who, Who::Named { .. }).then_some(self.number);
+                    tally.said.remember(at, author, self.rooms[room]);
+                }
+                is_sent
+            }
+            // That its connection is lost is counted already.
+            Voice::Others(foreign) if !foreign.is_live() => return false,
+            Voice::Others(foreign) => unwritten <= UNWRITTEN_BYTES_MAX && foreign.say(room, tally),
+        };
+        if is_sent {
             tally.traffic.sent += 1;
-            // Whose a token is nobody has told.
-            let author = matches!(self.who, Who::Named { .. }).then_some(self.number);
-            tally.said.remember(at, author, self.rooms[room]);
         } else {
             tally.verdict.held_back += 1;
         }
+        is_sent
     }
 
-    fn flood(&self, client: &mut Client, tally: &mut Tally, shared: &Shared) {
+    fn flood(&self, voice: &mut Voice, tally: &mut Tally, shared: &Shared) {
         for (room, most) in &self.floods {
-            while shared.is_talking.get() && client.rooms()[*room].waiting() < *most {
-                self.put(client, *room, tally, shared);
-            }
+            while shared.is_talking.get()
+                && voice.waiting_in(*room) < *most
+                && self.put(voice, *room, 0, shared, tally)
+            {}
         }
     }
 
@@ -332,8 +365,28 @@ impl User {
     }
 }
 
-fn write(client: &mut Client, link: &mut Link, tally: &mut Tally) {
-    let output = client.output();
+/// Hands on what was read, frame by frame.
+fn feed(
+    hears: &mut impl Hears,
+    bytes: &[u8],
+    link: &mut Link,
+    hearing: &mut Hearing<'_>,
+) -> Result<(), Loss> {
+    let mut closed = None;
+    let fed = link.frames.feed(bytes, |frame| {
+        hearing.tally.traffic.frames += 1;
+        match frame {
+            Frame::Text(text) => hears.hear(text, hearing),
+            Frame::Ping(payload) => hears.pong(payload),
+            Frame::Pong => {}
+            Frame::Close(code) => closed = Some(code),
+        }
+    });
+    closed.map_or_else(|| fed.map_err(Loss::Bad), |code| Err(Loss::Closed(code)))
+}
+
+fn write(voice: &mut Voice, link: &mut Link, tally: &mut Tally) {
+    let output = voice.output();
     if !output.is_empty() {
         tally.traffic.written_bytes += output.len() as u64;
         link.write(output);
@@ -346,10 +399,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{
-        client::{STEADY_AFTER, http::ConnectError},
-        run::scene::ann,
-    };
+    use crate::{client::STEADY_AFTER, run::scene::ann};
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_hangs_has_given_no_connection_that_could_have_lasted() {

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{shared::Shared, user::User};
-use crate::measurement::Verdict;
+use super::{foreign::Foreign, shared::Shared, tally::Tally, user::User, voice::Voice};
+use crate::{client::Client, measurement::Verdict};
 
 /// How often it is looked whether all is settled.
 const LOOK: Duration = Duration::from_millis(10);
@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_millis(250);
 /// for [`GRACE`].
 pub(super) async fn settle(users: &[Rc<User>], shared: &Shared, long: Duration) {
     let begun = Instant::now();
-    while !users.iter().all(|user| is_settled(user, shared)) {
+    while !(shared.tally.borrow().board.is_settled() && users.iter().all(|user| is_settled(user, shared))) {
         if begun.elapsed() >= long {
             return;
         }
@@ -30,14 +30,18 @@ pub(super) async fn settle(users: &[Rc<User>], shared: &Shared, long: Duration) 
 }
 
 fn is_settled(user: &User, shared: &Shared) -> bool {
-    let client = user.client.borrow();
-    let ledgers = &shared.tally.borrow().ledgers;
-    client.is_live()
-        && client
-            .rooms()
-            .iter()
-            .zip(&user.rooms)
-            .all(|(room, planned)| room.waiting() == 0 && room.position() >= ledgers[*planned].top())
+    match &*user.voice.borrow() {
+        Voice::Ours(client) => {
+            let ledgers = &shared.tally.borrow().ledgers;
+            client.is_live()
+                && client
+                    .rooms()
+                    .iter()
+                    .zip(&user.rooms)
+                    .all(|(room, planned)| room.waiting() == 0 && room.position() >= ledgers[*planned].top())
+        }
+        Voice::Others(foreign) => foreign.is_live() && foreign.waiting() == 0,
+    }
 }
 
 /// What is wrong, of everything since the run began.
@@ -45,34 +49,59 @@ pub(super) fn verify(users: &[Rc<User>], shared: &Shared) -> Verdict {
     let tally = &mut *shared.tally.borrow_mut();
     let mut ends: Vec<u64> = tally.ledgers.iter().map(super::tally::Ledger::top).collect();
     for user in users {
-        let client = user.client.borrow();
-        for (room, planned) in client.rooms().iter().zip(&user.rooms) {
-            ends[*planned] = ends[*planned].max(room.position());
+        if let Voice::Ours(client) = &*user.voice.borrow() {
+            for (room, planned) in client.rooms().iter().zip(&user.rooms) {
+                ends[*planned] = ends[*planned].max(room.position());
+            }
         }
     }
     for user in users {
-        let client = user.client.borrow();
-        if !client.is_live() {
-            tally.verdict.connections_lost += 1;
-            tally.note(&user.name, "it is not connected at the end");
-        }
-        for (room, planned) in client.rooms().iter().zip(&user.rooms) {
-            let behind = ends[*planned].saturating_sub(room.position());
-            if behind > 0 {
-                tally.note(&user.name, &format!("{}: the last {behind} have not come", room.name()));
-            }
-            let waiting = room.waiting() as u64;
-            if waiting > 0 {
-                tally.note(&user.name, &format!("{}: {waiting} have no ack", room.name()));
-            }
-            tally.verdict.lost += behind + room.lost();
-            tally.verdict.acks_missing += waiting + room.skipped();
+        match &*user.voice.borrow() {
+            Voice::Ours(client) => verify_ours(user, client, &ends, tally),
+            Voice::Others(foreign) => verify_others(user, foreign, tally),
         }
     }
     for (ledger, end) in tally.ledgers.iter().zip(&ends) {
         tally.verdict.numbers_unaccounted += ledger.unaccounted(*end);
     }
+    tally.verdict.lost += tally.board.holes();
+    if let Some(others) = tally.board.others_told()
+        && !tally.verdict.is_good()
+    {
+        tally.note("all", &others);
+    }
     tally.verdict.clone()
+}
+
+fn verify_ours(user: &User, client: &Client, ends: &[u64], tally: &mut Tally) {
+    if !client.is_live() {
+        tally.verdict.connections_lost += 1;
+        tally.note(&user.name, "it is not connected at the end");
+    }
+    for (room, planned) in client.rooms().iter().zip(&user.rooms) {
+        let behind = ends[*planned].saturating_sub(room.position());
+        if behind > 0 {
+            tally.note(&user.name, &format!("{}: the last {behind} have not come", room.name()));
+        }
+        let waiting = room.waiting() as u64;
+        if waiting > 0 {
+            tally.note(&user.name, &format!("{}: {waiting} have no ack", room.name()));
+        }
+        tally.verdict.lost += behind + room.lost();
+        tally.verdict.acks_missing += waiting + room.skipped();
+    }
+}
+
+fn verify_others(user: &User, foreign: &Foreign, tally: &mut Tally) {
+    let (behind, waiting) = (foreign.behind(&tally.board), foreign.waiting() as u64);
+    if behind > 0 {
+        tally.note(&user.name, &format!("the last {behind} of the others have not come"));
+    }
+    if waiting > 0 {
+        tally.note(&user.name, &format!("{waiting} have no ack"));
+    }
+    tally.verdict.lost += behind;
+    tally.verdict.acks_missing += waiting;
 }
 
 #[cfg(test)]
@@ -85,14 +114,15 @@ mod tests {
     fn hear(user: &User, shared: &Shared, text: &str) {
         let tally = &mut *shared.tally.borrow_mut();
         let mut hearing = Hearing { tally, who: &user.name, rooms: &user.rooms, now: None };
-        user.client.borrow_mut().hear(text.as_bytes(), &mut hearing);
+        let Voice::Ours(client) = &mut *user.voice.borrow_mut() else { unreachable!("it is at ours") };
+        client.hear(text.as_bytes(), &mut hearing);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_message_may_not_come_twice_either() {
         let (user, shared) = ann(([127, 0, 0, 1], 1).into());
         let message = r#"{"type":"message","room":"r","seq":1,"from":"bob","text":"hi"}"#;
-        user.client.borrow_mut().opened();
+        user.voice.borrow_mut().opened();
         hear(&user, &shared, r#"{"type":"welcome","protocol":"chat.v1"}"#);
         hear(&user, &shared, r#"{"type":"joined","id":1,"room":"r","epoch":"e","last_seq":0}"#);
         hear(&user, &shared, message);
