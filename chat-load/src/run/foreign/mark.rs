@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::client::number_at;
-
 /// Bytes of a mark: `@`, the moment in nanoseconds, the author, the author's how-manieth message it is, and a blank.
 pub(crate) const MARK_BYTES: usize = 1 + MOMENT_DIGITS + 1 + TALKER_DIGITS + 1 + COUNT_DIGITS + 1;
 
@@ -57,9 +55,9 @@ impl Marks {
     /// Which message a text is; `None` where it is none, or is not whole.
     #[inline]
     pub(super) fn read(&self, text: &[u8]) -> Option<Mark> {
-        let (at, rest) = digits(text.strip_prefix(b"@")?, MOMENT_DIGITS, b'.')?;
-        let (talker, rest) = digits(rest, TALKER_DIGITS, b'.')?;
-        let (count, fill) = digits(rest, COUNT_DIGITS, b' ')?;
+        let (at, rest) = digits::<MOMENT_DIGITS>(text.strip_prefix(b"@")?, b'.')?;
+        let (talker, rest) = digits::<TALKER_DIGITS>(rest, b'.')?;
+        let (count, fill) = digits::<COUNT_DIGITS>(rest, b' ')?;
         let mark = Mark {
             at: Duration::from_nanos(at),
             talker: usize::try_from(talker).ok()?,
@@ -69,12 +67,19 @@ impl Marks {
     }
 }
 
-/// A number of exactly so many digits, and what comes behind the byte that ends it.
-fn digits(bytes: &[u8], count: usize, end: u8) -> Option<(u64, &[u8])> {
-    let (digits, rest) = bytes.split_at_checked(count)?;
-    let is_number = digits.iter().all(u8::is_ascii_digit);
-    let rest = rest.split_first().filter(|(first, _)| is_number && **first == end)?.1;
-    Some((number_at(digits)?, rest))
+/// A number of exactly so many digits, at most 16, and what comes behind the byte that ends it. Every delivery has three:
+/// so there is one turn for a digit, and one look whether all of them were some.
+#[inline]
+fn digits<const COUNT: usize>(bytes: &[u8], end: u8) -> Option<(u64, &[u8])> {
+    let (digits, rest) = bytes.split_first_chunk::<COUNT>()?;
+    let (mut number, mut is_number) = (0_u64, true);
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        is_number &= digit < 10;
+        number = number * 10 + u64::from(digit);
+    }
+    let (first, rest) = rest.split_first()?;
+    (is_number && *first == end).then_some((number, rest))
 }
 
 #[cfg(test)]
