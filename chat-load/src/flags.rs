@@ -99,7 +99,7 @@ struct Common {
     #[arg(long, value_name = "BYTES", default_value_t = 200)]
     text_bytes: usize,
     /// One object a frame, or as many as there are
-    #[arg(long, value_enum, default_value_t = Spoken::Plain)]
+    #[arg(long, value_enum, default_value_t = Spoken::Plain, conflicts_with = "send")]
     subprotocol: Spoken,
     /// The server
     #[arg(long, default_value = "http://127.0.0.1:8080")]

@@ -17,6 +17,9 @@
 //! # }
 //! ```
 //!
+//! Another's server is measured in the same way where [`Messages`] say how its messages look, and then verified by marks
+//! in the texts.
+//!
 //! What the figures mean, and how they are taken, stands in `docs/load.md`.
 
 pub mod client;

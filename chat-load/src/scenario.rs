@@ -50,9 +50,9 @@ pub struct Settings {
     pub warm_up: Duration,
     /// Messages a second of each user who talks at a rate.
     pub rate: f64,
-    /// Bytes of each message's text, [`TEXT_BYTES_MIN`] or more.
+    /// Bytes of each message's text, [`TEXT_BYTES_MIN`] or more; at another's server [`OTHERS_TEXT_BYTES_MIN`].
     pub text_bytes: usize,
-    /// How frames are made.
+    /// How frames are made, at a server of ours.
     pub subprotocol: Subprotocol,
     /// How many messages of a user who talks as fast as possible have no ack yet.
     pub in_flight: usize,

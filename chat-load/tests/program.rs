@@ -271,6 +271,10 @@ async fn a_mistake_on_the_command_line_is_named() {
         (&["room", "--start-other", "x"], "--start-other: how do its messages look?"),
         (&["room", "--start-other", "x", "--start"], "cannot be used with '--start [<PATH>]'"),
         (&["room", "--send", "{text}"], "--delivery <PATTERN>"),
+        (
+            &["room", "--send", "{text}", "--subprotocol", "chat.v1"],
+            "cannot be used with '--subprotocol <SUBPROTOCOL>'",
+        ),
         (&["room", "--ack", "{id}"], "--send <FORM>"),
         (&["room", "--send", "{txt}", "--delivery", "{text}"], "--send: {txt} is not known"),
         (&["room", "--send", "{text}", "--delivery", "*{text}"], "must be something that ends it"),
