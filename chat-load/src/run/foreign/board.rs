@@ -1,6 +1,9 @@
 //! Who has heard what, of all users at another's server.
 
-use super::{mark::Mark, streams::Streams};
+use super::{
+    mark::Mark,
+    streams::{Pair, Streams},
+};
 use crate::{
     client::Step,
     messages::Echo,
@@ -33,6 +36,13 @@ pub(super) struct Seat {
     pub(super) talker: Option<usize>,
 }
 
+impl Seat {
+    /// It and an author in its room.
+    const fn hears(&self, talker: &Talker) -> Pair {
+        Pair { room: self.room, author: talker.row, reader: self.column }
+    }
+}
+
 /// What a delivery is to its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -46,7 +56,7 @@ pub(super) enum Heard {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     talkers: Vec<Talker>,
-    rooms: Vec<Streams>,
+    streams: Streams,
     members: Vec<usize>,
     /// A message is for so many fewer than there are members.
     spared: u64,
@@ -74,10 +84,9 @@ impl Board {
                 rows[room] += 1;
             }
         }
-        let rooms = rows.iter().zip(&members).map(|(authors, readers)| Streams::new(*authors, *readers));
-        let rooms = rooms.collect();
+        let streams = Streams::new(rows.into_iter().zip(members.iter().copied()));
         let spared = u64::from(echo == Echo::None);
-        Self { talkers, rooms, members, spared, ..Self::default() }
+        Self { talkers, streams, members, spared, ..Self::default() }
     }
 
     /// Where each user sits.
@@ -120,7 +129,7 @@ impl Board {
         if mark.count > talker.said || mark.count == 0 {
             return Heard::Nobody;
         }
-        let step = self.rooms[seat.room].step(talker.row, seat.column, mark.count);
+        let step = self.streams.step(seat.hears(talker), mark.count);
         self.came += u64::from(step != Step::Again);
         Heard::Message(step)
     }
@@ -146,7 +155,7 @@ impl Board {
 
     /// How many messages have not come to readers to whom later ones of the same author have.
     pub(crate) fn holes(&self) -> u64 {
-        self.rooms.iter().map(Streams::holes).sum()
+        self.streams.holes()
     }
 
     /// How many of the last messages of all authors have not come to this seat.
@@ -154,7 +163,6 @@ impl Board {
         let others = self.talkers.iter().enumerate().filter(|(at, talker)| {
             talker.room == seat.room && (self.spared == 0 || Some(*at) != seat.talker)
         });
-        let streams = &self.rooms[seat.room];
-        others.map(|(_, talker)| u64::from(streams.behind(talker.row, seat.column, talker.said))).sum()
+        others.map(|(_, talker)| u64::from(self.streams.behind(seat.hears(talker), talker.said))).sum()
     }
 }
