@@ -121,11 +121,12 @@ struct Common {
     /// The result as one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    others: Others,
     /// Flags of the server that is started, after `--`
     #[arg(last = true, value_name = "FLAGS", requires = "started")]
     server_flags: Vec<OsString>,
+    // Last, as all that comes after it would stand under its heading.
+    #[command(flatten)]
+    others: Others,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
