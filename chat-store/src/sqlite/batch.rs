@@ -11,11 +11,11 @@ use chat_core::{
         judge::{Facts, MessageFacts, ReactionFacts, RoomFacts, Verdict, judge, news},
     },
 };
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
     events::{Insert, is_taken_key},
-    fault::{Failure, transaction},
+    fault::{Failure, Transaction, transaction},
     known::{Known, Memory, Room},
     people, plain,
     rows::{
@@ -26,7 +26,11 @@ use super::{
 use crate::{keys::KeyCheck, people::Person};
 
 /// Commits a batch: together where it [is plain](plain::is_plain), else item by item.
-pub(super) fn append(conn: &mut Connection, memory: &Memory, items: &[Append]) -> Result<Outcomes, Failure> {
+pub(super) fn append(
+    conn: &mut Connection,
+    memory: &Memory,
+    items: &mut [Append],
+) -> Result<Outcomes, Failure> {
     let keep = |(outcomes, known)| {
         memory.put(known);
         outcomes
@@ -52,7 +56,7 @@ fn append_singly(
     known: Known,
     items: &[Append],
 ) -> rusqlite::Result<(Outcomes, Known)> {
-    let mut batch = Batch::new(tx, KeyCheck::LookUp, known)?;
+    let mut batch = Batch::new(tx, KeyCheck::LookUp, known);
     let outcomes = items.iter().map(|item| {
         let verdict = judge(&mut batch, item)?;
         if let Verdict::Accept(event) = &verdict {
@@ -68,8 +72,9 @@ fn append_singly(
 /// a room's new `last_seq` is noted once, at the end, if at all.
 pub(super) struct Batch<'t> {
     tx: &'t Transaction<'t>,
-    insert: Insert<'t>,
-    key: CachedStatement<'t>,
+    /// Prepared where they are asked for: a batch of plain messages asks for neither.
+    insert: Option<Insert<'t>>,
+    key: Option<CachedStatement<'t>>,
     key_check: KeyCheck,
     known: Known,
     /// Rooms that have events more.
@@ -77,26 +82,18 @@ pub(super) struct Batch<'t> {
 }
 
 impl<'t> Batch<'t> {
-    pub(super) fn new(tx: &'t Transaction<'t>, key_check: KeyCheck, known: Known) -> rusqlite::Result<Self> {
-        Ok(Self {
-            tx,
-            insert: Insert::new(tx)?,
-            key: tx
-                .prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")?,
-            key_check,
-            known,
-            longer: BTreeSet::new(),
-        })
+    pub(super) const fn new(tx: &'t Transaction<'t>, key_check: KeyCheck, known: Known) -> Self {
+        Self { tx, insert: None, key: None, key_check, known, longer: BTreeSet::new() }
     }
 
     /// Writes down what the batch has only in memory, and says what is known once it is committed. Without it nothing of
     /// the batch may be committed.
     pub(super) fn finish(mut self) -> rusqlite::Result<Known> {
-        let mut update = self.tx.prepare_cached("UPDATE rooms SET last_seq = ?2 WHERE no = ?1")?;
         for no in &self.longer {
             let Some(room) = self.known.room(*no, || read_room(self.tx, *no))? else { continue };
             let last_seq = room.facts.last_seq;
             if last_seq.0 >= room.noted_seq.0 + END_NOTED_EVERY {
+                let mut update = self.tx.prepare_cached("UPDATE rooms SET last_seq = ?2 WHERE no = ?1")?;
                 update.execute((sql(no.0), sql(last_seq.0)))?;
                 room.noted_seq = last_seq;
             }
@@ -106,7 +103,7 @@ impl<'t> Batch<'t> {
 
     /// Writes an accepted event, and what follows from it.
     pub(super) fn write(&mut self, no: RoomNo, event: &Event) -> rusqlite::Result<()> {
-        let body = self.insert.write(no, event)?;
+        let body = or_prepare(&mut self.insert, || Insert::new(self.tx))?.write(no, event)?;
         match &event.body {
             EventBody::Edited { target, .. } => self.edit(no, *target, body, event)?,
             EventBody::Deleted { target } => self.delete(no, *target)?,
@@ -234,6 +231,16 @@ impl<'t> Batch<'t> {
     }
 }
 
+fn or_prepare<T>(
+    prepared: &mut Option<T>,
+    prepare: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<&mut T> {
+    match prepared {
+        Some(prepared) => Ok(prepared),
+        None => Ok(prepared.insert(prepare()?)),
+    }
+}
+
 fn read_room(tx: &Transaction<'_>, no: RoomNo) -> rusqlite::Result<Option<Room>> {
     let mut statement = tx.prepare_cached(FACTS_BY_NO)?;
     let room = statement
@@ -262,7 +269,10 @@ impl Facts for Batch<'_> {
             return Ok(None);
         }
         let first = |row: &rusqlite::Row<'_>| Ok((seq(row, 0)?, timestamp(row, 1)?));
-        self.key.query_row((sql(room.0), author.as_str(), key), first).optional()
+        let by_key = || {
+            self.tx.prepare_cached("SELECT seq, at FROM events WHERE room = ?1 AND author = ?2 AND key = ?3")
+        };
+        or_prepare(&mut self.key, by_key)?.query_row((sql(room.0), author.as_str(), key), first).optional()
     }
 
     fn message(&mut self, room: RoomNo, seq: Seq) -> rusqlite::Result<Option<MessageFacts>> {

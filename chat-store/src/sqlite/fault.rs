@@ -1,7 +1,9 @@
 //! What a failure of SQLite means.
 
+use std::ops::Deref;
+
 use chat_core::store::StoreError;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 /// A failed piece of work on a database.
 #[derive(Debug)]
@@ -48,10 +50,44 @@ pub(super) fn transaction<T>(
     conn: &mut Connection,
     work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> Result<T, Failure> {
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tx = Transaction::begin(conn)?;
     let done = work(&tx)?;
     tx.commit().map_err(Failure::Commit)?;
     Ok(done)
+}
+
+/// A transaction that writes. It is undone where it is not committed.
+///
+/// As that of `rusqlite`, but that beginning and committing are prepared once: to compile the two words takes as long as
+/// writing a message does.
+pub(super) struct Transaction<'c>(&'c mut Connection);
+
+impl<'c> Transaction<'c> {
+    fn begin(conn: &'c mut Connection) -> rusqlite::Result<Self> {
+        conn.prepare_cached("BEGIN IMMEDIATE")?.raw_execute()?;
+        Ok(Self(conn))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.raw_execute().map(drop)
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // SQLite may have undone it by itself. One that cannot be undone is noticed by whoever has the connection next.
+        if !self.0.is_autocommit() {
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// Whether SQLite refused what it was given, and would again.

@@ -51,14 +51,14 @@ use chat_core::{
         RoomView, Store, StoreError,
     },
 };
-use rusqlite::{Transaction, TransactionBehavior};
+use rusqlite::TransactionBehavior;
 use tokio::sync::oneshot;
 
 #[cfg(feature = "postgres")]
 pub(crate) use self::rows::room_end;
 use self::{
     checkpoint::Mode,
-    fault::transaction,
+    fault::{Transaction, transaction},
     place::Place,
     queue::{Job, Queue},
     shared::Shared,
@@ -215,7 +215,7 @@ impl SqliteStore {
     /// Runs `work` in a read transaction.
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let read = |conn: &mut rusqlite::Connection| {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Deferred)?;
@@ -237,9 +237,9 @@ impl Threads {
 }
 
 impl Store for SqliteStore {
-    fn append(&self, batch: Vec<Append>) -> BoxFuture<'_, Result<Outcomes, StoreError>> {
+    fn append(&self, mut batch: Vec<Append>) -> BoxFuture<'_, Result<Outcomes, StoreError>> {
         let memory = Arc::clone(&self.shared.memory);
-        Box::pin(self.writer.run(move |conn| batch::append(conn, &memory, &batch)))
+        Box::pin(self.writer.run(move |conn| batch::append(conn, &memory, &mut batch)))
     }
 
     fn create_room(&self, room: NewRoom, rooms_max: u64) -> BoxFuture<'_, Result<Created, StoreError>> {

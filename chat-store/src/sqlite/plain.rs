@@ -5,22 +5,26 @@
 //! written: the ends of rooms are in [`Batch`], and keys are trusted. Where a key is taken the whole transaction is
 //! undone, and the batch goes item by item: see [`append`](super::batch::append).
 
-use std::sync::LazyLock;
+use std::{mem, sync::LazyLock};
 
 use chat_core::{
-    protocol::{Draft, EventBody},
-    store::{Append, Appended, Change, Committed, Outcomes, judge::judge},
+    protocol::{Draft, Event, EventBody},
+    store::{
+        Append, Appended, Change, Committed, Outcomes, Refused,
+        judge::{Verdict, judge},
+    },
 };
-use rusqlite::Transaction;
+use rusqlite::Statement;
 
-use super::{batch::Batch, known::Known, rows::sql};
+use super::{batch::Batch, fault::Transaction, known::Known, rows::sql};
 use crate::keys::KeyCheck;
 
 /// Most rows of a statement. Between 16 and 512 the bench `commit` tells no difference.
 const ROWS_MAX: usize = 64;
 
-/// How many rows a statement has: as many statements are prepared, and no more.
-const SIZES: [usize; 3] = [ROWS_MAX, 8, 1];
+/// How many rows a statement has: as many statements are prepared, and no more. A batch takes one of each size below
+/// [`ROWS_MAX`] at most.
+const SIZES: [usize; 7] = [ROWS_MAX, 32, 16, 8, 4, 2, 1];
 
 /// The statements of one size: texts, events.
 struct Statements {
@@ -34,10 +38,10 @@ struct Statements {
 static STATEMENTS: LazyLock<[Statements; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|rows| Statements {
         rows,
-        bodies: format!("INSERT OR FAIL INTO bodies (text) VALUES {}", vec!["(?)"; rows].join(", ")),
+        bodies: format!("INSERT OR FAIL INTO bodies (text) VALUES {}", vec!["(?)"; rows].join(",")),
         events: format!(
             "INSERT OR FAIL INTO events (room, seq, at, author, key, body, kind, deleted) VALUES {}",
-            vec!["(?, ?, ?, ?, ?, ?, 1, 0)"; rows].join(", ")
+            vec!["(?,?,?,?,?,?,1,0)"; rows].join(",")
         ),
     })
 });
@@ -50,35 +54,79 @@ pub(super) fn is_plain(items: &[Append]) -> bool {
     })
 }
 
-/// Judges a batch that [is plain](is_plain), and writes what is accepted. Where a key is taken it fails, and nothing may
-/// be committed.
+/// Judges a batch that [is plain](is_plain), and writes what is accepted. Where a key is taken it fails, the items are as
+/// they were, and nothing may be committed.
 pub(super) fn append(
     tx: &Transaction<'_>,
     known: Known,
-    items: &[Append],
+    items: &mut [Append],
 ) -> rusqlite::Result<(Outcomes, Known)> {
-    let mut batch = Batch::new(tx, KeyCheck::Trust, known)?;
-    let mut accepted = Vec::with_capacity(items.len());
-    let judged = items.iter().map(|item| {
-        let outcome = judge(&mut batch, item)?.into_outcome(item.room);
-        if let Ok(Appended::New(committed)) = &outcome {
-            batch.move_end(item.room, committed.event().seq)?;
-            accepted.push(committed.clone());
-        }
-        Ok(outcome)
-    });
-    let outcomes = judged.collect::<rusqlite::Result<_>>()?;
-    let mut rest = &accepted[..];
-    while let Some(statements) = STATEMENTS.iter().find(|statements| statements.rows <= rest.len()) {
-        let (rows, after) = rest.split_at(statements.rows);
-        insert(tx, statements, rows)?;
-        rest = after;
+    let mut batch = Batch::new(tx, KeyCheck::Trust, known);
+    let judged = items.iter_mut().map(|item| judge_taking(&mut batch, item));
+    let outcomes: Outcomes = judged.collect::<rusqlite::Result<_>>()?;
+    if let Err(error) = write(tx, &outcomes) {
+        give_back(items, outcomes);
+        return Err(error);
     }
     Ok((outcomes, batch.finish()?))
 }
 
-fn insert(tx: &Transaction<'_>, statements: &Statements, rows: &[Committed]) -> rusqlite::Result<()> {
-    let mut bodies = tx.prepare_cached(&statements.bodies)?;
+/// Judges an item. Its text and key go into the event, and are not copied: the rules look at neither.
+fn judge_taking(batch: &mut Batch<'_>, item: &mut Append) -> rusqlite::Result<Result<Appended, Refused>> {
+    let (text, key) = match &mut item.change {
+        Change::Message(draft) => (mem::take(&mut draft.text), draft.key.take()),
+        _ => return Ok(judge(batch, item)?.into_outcome(item.room)),
+    };
+    let mut verdict = judge(batch, item)?;
+    match (&mut verdict, &mut item.change) {
+        (Verdict::Accept(Event { seq, body: EventBody::Message(message), .. }), _) => {
+            batch.move_end(item.room, *seq)?;
+            (message.text, message.key) = (Some(text), key);
+        }
+        (_, Change::Message(draft)) => (draft.text, draft.key) = (text, key),
+        _ => {}
+    }
+    Ok(verdict.into_outcome(item.room))
+}
+
+/// Gives the items back what their events have taken.
+fn give_back(items: &mut [Append], outcomes: Outcomes) {
+    for (item, outcome) in items.iter_mut().zip(outcomes) {
+        if let (Change::Message(draft), Ok(Appended::New(committed))) = (&mut item.change, outcome)
+            && let EventBody::Message(message) = &committed.event().body
+        {
+            (draft.text, draft.key) = (message.text.clone().unwrap_or_default(), message.key.clone());
+        }
+    }
+}
+
+fn write(tx: &Transaction<'_>, outcomes: &Outcomes) -> rusqlite::Result<()> {
+    let accepted = outcomes.iter().filter_map(|outcome| match outcome {
+        Ok(Appended::New(committed)) => Some(committed),
+        _ => None,
+    });
+    let accepted: Vec<&Committed> = accepted.collect();
+    let mut rest = &accepted[..];
+    for statements in &*STATEMENTS {
+        if rest.len() < statements.rows {
+            continue;
+        }
+        let mut bodies = tx.prepare_cached(&statements.bodies)?;
+        let mut events = tx.prepare_cached(&statements.events)?;
+        while let Some((rows, after)) = rest.split_at_checked(statements.rows) {
+            insert(tx, &mut bodies, &mut events, rows)?;
+            rest = after;
+        }
+    }
+    Ok(())
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    bodies: &mut Statement<'_>,
+    events: &mut Statement<'_>,
+    rows: &[&Committed],
+) -> rusqlite::Result<()> {
     for (parameter, row) in (1..).zip(rows) {
         let EventBody::Message(message) = &row.event().body else { continue };
         bodies.raw_bind_parameter(parameter, message.text.as_deref())?;
@@ -86,7 +134,6 @@ fn insert(tx: &Transaction<'_>, statements: &Statements, rows: &[Committed]) -> 
     bodies.raw_execute()?;
     // New rows are numbered on from the last one.
     let first_body = tx.last_insert_rowid() + 1 - i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let mut events = tx.prepare_cached(&statements.events)?;
     for ((first, body), row) in (1..).step_by(6).zip(first_body..).zip(rows) {
         let event = row.event();
         let EventBody::Message(message) = &event.body else { continue };

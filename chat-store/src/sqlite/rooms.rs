@@ -6,10 +6,11 @@ use chat_core::{
     rights::{Actor, Role, role_in_room},
     store::{Created, NewRoom, ReadMark, Refused, RoomRecord, judge::Facts},
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     batch::Batch,
+    fault::Transaction,
     known::Known,
     rows::{ROOM_BY_ID, number, room_end, room_record, seq, sql},
 };
@@ -39,7 +40,7 @@ pub(super) fn create(tx: &Transaction<'_>, new: &NewRoom, rooms_max: u64) -> rus
         return Ok(Created::Full);
     }
     let no = insert(tx, new)?;
-    let mut batch = Batch::new(tx, KeyCheck::LookUp, Known::default())?;
+    let mut batch = Batch::new(tx, KeyCheck::LookUp, Known::default());
     for (seq, (user, role)) in (1..).map(Seq).zip(&new.members) {
         let body = EventBody::Member { user: user.clone(), change: MemberChange::Added(*role) };
         let event = Event { room: new.id.clone(), seq, at: new.at, from: new.creator.clone(), body };
@@ -74,7 +75,7 @@ pub(super) fn delete(
     no: RoomNo,
     actor: &Actor,
 ) -> rusqlite::Result<Result<(), Refused>> {
-    let mut batch = Batch::new(tx, KeyCheck::LookUp, Known::default())?;
+    let mut batch = Batch::new(tx, KeyCheck::LookUp, Known::default());
     let Some(room) = batch.room(no)? else { return Ok(Err(Refused::NoRoom)) };
     let standing = batch.standing(no, &actor.user)?;
     match role_in_room(room.visibility, standing, actor.authority) {
@@ -92,7 +93,7 @@ pub(super) fn delete(
 
 /// Drops the events before `first`, with what hangs on them; the oldest now kept.
 pub(super) fn trim(tx: &Transaction<'_>, no: RoomNo, first: Seq) -> rusqlite::Result<Option<Seq>> {
-    let Some(room) = Batch::new(tx, KeyCheck::LookUp, Known::default())?.room(no)? else { return Ok(None) };
+    let Some(room) = Batch::new(tx, KeyCheck::LookUp, Known::default()).room(no)? else { return Ok(None) };
     let first = first.min(room.last_seq.next());
     if first <= room.first_seq {
         return Ok(Some(room.first_seq));
