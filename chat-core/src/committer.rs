@@ -128,6 +128,16 @@ impl Committer {
         self.queue.len() + self.singly.len() + self.in_flight.len()
     }
 
+    /// How long the oldest has waited until its commit began, or waits for that. What a commit takes is no waiting: a store
+    /// that stands still is not one that has too much to do.
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
+        let (until, first) = match self.began.filter(|_| !self.in_flight.is_empty()) {
+            Some(began) => (began, self.in_flight.iter().map(|item| item.received).min()),
+            None => (now, self.queue.front().map(|item| item.received)),
+        };
+        first.map_or(Duration::ZERO, |first| until.saturating_sub(first))
+    }
+
     /// Whether nothing waits and nothing is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.depth() == 0
@@ -398,6 +408,23 @@ mod tests {
             assert_eq!(batch, 3);
             now = done;
         }
+    }
+
+    #[test]
+    fn what_waits_for_its_commit_is_late_and_what_is_in_one_no_more() {
+        let mut committer = Committer::default();
+        assert_eq!(committer.wait(MS), Duration::ZERO);
+        hand_in(&mut committer, MS, "ann");
+        assert_eq!(committer.wait(MS * 3), MS * 2);
+        committer.poll_batch(MS * 4).unwrap();
+        hand_in(&mut committer, MS * 5, "bob");
+        assert_eq!(committer.wait(MS * 900), MS * 3, "the store takes long, and nobody waits for us");
+        committer.handle_outcomes(MS * 900, Ok(vec![Err(Refused::NoRoom)]));
+        assert_eq!(committer.wait(MS * 900), MS * 895);
+        committer.poll_batch(MS * 910).unwrap();
+        assert_eq!(committer.wait(MS * 911), MS * 905);
+        committer.handle_outcomes(MS * 912, Ok(vec![Err(Refused::NoRoom)]));
+        assert_eq!(committer.wait(MS * 920), Duration::ZERO);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     ids::Seq,
-    limits::{DELIVERIES_TIMED_MAX, Gathering},
+    limits::{DELIVERIES_TIMED_MAX, GATHERING_STRAINED_MAX, Gathering},
+    strain::Strain,
     time::Rate,
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct News {
     pub things: usize,
     /// For how many.
     pub readers: usize,
+    /// How hard pressed the node is.
+    pub strain: Strain,
 }
 
 /// When the readers of one room are woken.
@@ -40,11 +43,12 @@ impl Gather {
     }
 
     /// Something is new. The wait counts from its receipt: what a commit has taken already is not waited for again.
-    pub(crate) fn handle_news(&mut self, now: Duration, News { received, things, readers }: News) {
+    pub(crate) fn handle_news(&mut self, now: Duration, news: News) {
+        let News { received, things, readers, strain } = news;
         let oldest = self.received.get_or_insert(received);
         *oldest = received.min(*oldest);
         // By what came before: the first after a rest leaves at once.
-        let window = self.settings.window(self.rate.at(now), readers);
+        let window = self.settings.strained(strain).window(self.rate.at(now), readers);
         self.rate.arrive(now, things);
         self.due.get_or_insert_with(|| received.saturating_add(window));
     }
@@ -63,9 +67,17 @@ impl Gather {
 
 impl Gathering {
     /// How long the next thing waits for others: nothing where writing each by itself costs little, up to the whole window
-    /// where it would cost [`Gathering::SHARE_MAX`] of a processor.
+    /// where it would cost 2.5 hundredths of a processor.
+    ///
+    /// ```
+    /// use chat_core::limits::Gathering;
+    ///
+    /// let gathering = Gathering::default();
+    /// assert_eq!(gathering.window(1000.0, 1000).as_millis(), 54); // 28 ms, and 26 µs for each reader
+    /// assert_eq!(gathering.window(1.0, 10).as_millis(), 0);
+    /// ```
     #[expect(clippy::cast_precision_loss, reason = "a room has fewer than 2^53 readers")]
-    fn window(&self, per_second: f64, readers: usize) -> Duration {
+    pub fn window(&self, per_second: f64, readers: usize) -> Duration {
         let share = per_second * readers as f64 * self.write_cost.as_secs_f64();
         let part = (share - Self::SHARE_MIN) / (Self::SHARE_MAX - Self::SHARE_MIN);
         let whole = self
@@ -74,6 +86,17 @@ impl Gathering {
         let whole = whole.min(self.max);
         // Out of range only where it would be about the whole.
         Duration::try_from_secs_f64(whole.as_secs_f64() * part.clamp(0.0, 1.0)).unwrap_or(whole).min(whole)
+    }
+
+    /// The same for a node under strain.
+    fn strained(self, strain: Strain) -> Self {
+        let factor = strain.gathering_factor();
+        if factor == 1 {
+            return self;
+        }
+        let longer = |wait: Duration| wait.saturating_mul(factor);
+        let max = longer(self.max).min(GATHERING_STRAINED_MAX.max(self.max));
+        Self { first: longer(self.first), per_reader: longer(self.per_reader), max, ..self }
     }
 
     /// Up to this share of a processor nothing waits.
@@ -149,12 +172,17 @@ mod tests {
 
     /// So many events, one each so many milliseconds, for so many readers; when each was told.
     fn told(events: u32, every_ms: u32, readers: usize) -> Vec<Duration> {
+        told_under(Strain::None, events, every_ms, readers)
+    }
+
+    /// The same under strain.
+    fn told_under(strain: Strain, events: u32, every_ms: u32, readers: usize) -> Vec<Duration> {
         let mut gather = Gather::new(Gathering::default());
         let (mut now, mut next, mut told) = (Duration::ZERO, Duration::ZERO, Vec::new());
         let end = MS * every_ms * events;
         while now < end + Duration::from_secs(1) {
             if now >= next && now < end {
-                gather.handle_news(now, News { received: now, things: 1, readers });
+                gather.handle_news(now, News { received: now, things: 1, readers, strain });
                 next += MS * every_ms;
             }
             if gather.take_due(now).is_some() {
@@ -182,17 +210,31 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_room_is_told_later_under_strain_and_a_quiet_one_is_not() {
+        let gap_ms = |strain, readers| {
+            let told = told_under(strain, 5000, 1, readers);
+            told[told.len() - 2].saturating_sub(told[told.len() - 3]).as_millis()
+        };
+        // The window, and the millisecond until the next event.
+        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 1000)), [55, 55, 109, 217, 217]);
+        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 10_000)), [151, 151, 301, 401, 401]);
+        let quiet = |strain| told_under(strain, 20, 10, 2);
+        assert_eq!(quiet(Strain::RefuseSends), quiet(Strain::None));
+    }
+
+    #[test]
     fn the_wait_counts_from_the_receipt() {
+        let strain = Strain::None;
         let mut gather =
             Gather::new(Gathering { write_cost: Duration::from_secs(1), ..Gathering::default() });
-        gather.handle_news(MS, News { received: MS, things: 1000, readers: 1000 });
+        gather.handle_news(MS, News { received: MS, things: 1000, readers: 1000, strain });
         assert_eq!(gather.take_due(MS), Some(MS), "the first after a rest");
-        gather.handle_news(MS * 9, News { received: MS * 4, things: 1, readers: 1000 });
-        gather.handle_news(MS * 12, News { received: MS * 2, things: 1, readers: 1000 });
+        gather.handle_news(MS * 9, News { received: MS * 4, things: 1, readers: 1000, strain });
+        gather.handle_news(MS * 12, News { received: MS * 2, things: 1, readers: 1000, strain });
         assert_eq!(gather.poll_timeout(), Some(MS * 58));
         assert_eq!(gather.take_due(MS * 57), None);
         assert_eq!(gather.take_due(MS * 58), Some(MS * 2), "the oldest of what is told");
-        gather.handle_news(MS * 200, News { received: MS * 100, things: 1, readers: 1000 });
+        gather.handle_news(MS * 200, News { received: MS * 100, things: 1, readers: 1000, strain });
         assert_eq!(gather.take_due(MS * 200), Some(MS * 100), "the commit has taken the whole wait");
         assert_eq!(gather.take_due(MS * 900), None);
     }
@@ -217,8 +259,8 @@ mod tests {
     fn no_setting_is_too_large() {
         let settings = Gathering { first: Duration::MAX, max: Duration::MAX, ..Gathering::default() };
         let mut gather = Gather::new(settings);
-        for _ in 0..3 {
-            gather.handle_news(MS, News { received: MS, things: 10_000, readers: 10_000 });
+        for strain in [Strain::None, Strain::RefuseSends, Strain::None] {
+            gather.handle_news(MS, News { received: MS, things: 10_000, readers: 10_000, strain });
             gather.take_due(MS);
         }
         assert!(gather.poll_timeout().is_some_and(|due| due > Duration::from_hours(24)));

@@ -63,6 +63,7 @@ mod room;
 mod session;
 mod sink;
 pub mod store;
+mod strain;
 mod tail;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -74,5 +75,7 @@ pub use engine::{
 pub use hub::MissingRooms;
 pub use ids::{RoomId, Seq, UserId};
 pub use limits::Limits;
+pub use metrics::Tally;
 pub use protocol::{Codec, CommandError, Draft, ErrorCode};
 pub use rights::{Identity, Role};
+pub use strain::Strain;

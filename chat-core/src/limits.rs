@@ -86,6 +86,10 @@ impl Default for Limits {
     }
 }
 
+/// The longest wait for what is new to gather under [strain](crate::Strain), however many times longer it is then; a longer
+/// [`Gathering::max`] counts as it is. It stays below the half second that a delivery may take.
+pub const GATHERING_STRAINED_MAX: Duration = Duration::from_millis(400);
+
 /// Connections of a room that [`Limits::tail_bytes`] is for.
 pub const TAIL_SHARES: usize = 256;
 

@@ -3,14 +3,48 @@
 //! Handles are made once, after the embedding service has installed its recorder: a cached counter costs 10 ns, a look-up
 //! by name 77.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::protocol::ErrorCode;
 
+/// What an engine has done since it was built, for whoever reckons what it can bear.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Messages that were committed.
+    pub messages: u64,
+    /// Transactions of the store.
+    pub commits: u64,
+    /// What went into them.
+    pub items: u64,
+    /// How long they took, all together.
+    pub commit_time: Duration,
+    /// Messages handed to connections other than the sender's.
+    pub deliveries: u64,
+}
+
+/// The same as it grows: figures that were recorded cannot be read back.
+#[derive(Debug, Default)]
+struct Sums {
+    messages: AtomicU64,
+    commits: AtomicU64,
+    items: AtomicU64,
+    commit_ns: AtomicU64,
+    deliveries: AtomicU64,
+}
+
+fn add(sum: &AtomicU64, n: u64) {
+    sum.fetch_add(n, Ordering::Relaxed);
+}
+
 /// Handles of everything that is counted.
 pub(crate) struct Metrics {
+    sums: Sums,
     received: Counter,
     committed: Counter,
     delivered: Counter,
@@ -39,6 +73,7 @@ impl Metrics {
             ErrorCode::ALL.iter().map(|code| metrics::counter!(name, label => code.as_str())).collect()
         };
         Self {
+            sums: Sums::default(),
             received: metrics::counter!("chat_messages_received_total"),
             committed: metrics::counter!("chat_messages_committed_total"),
             delivered: metrics::counter!("chat_messages_delivered_total"),
@@ -54,19 +89,36 @@ impl Metrics {
         }
     }
 
+    /// What was counted till now.
+    pub(crate) fn tally(&self) -> Tally {
+        let sum = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        Tally {
+            messages: sum(&self.sums.messages),
+            commits: sum(&self.sums.commits),
+            items: sum(&self.sums.items),
+            commit_time: Duration::from_nanos(sum(&self.sums.commit_ns)),
+            deliveries: sum(&self.sums.deliveries),
+        }
+    }
+
     pub(crate) fn received(&self) {
         self.received.increment(1);
     }
 
     pub(crate) fn committed(&self, messages: usize) {
+        add(&self.sums.messages, messages as u64);
         self.committed.increment(messages as u64);
     }
 
     pub(crate) fn delivered(&self, messages: usize) {
+        add(&self.sums.deliveries, messages as u64);
         self.delivered.increment(messages as u64);
     }
 
     pub(crate) fn batch(&self, items: usize, took: Duration) {
+        add(&self.sums.commits, 1);
+        add(&self.sums.items, items as u64);
+        add(&self.sums.commit_ns, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most some thousand items")]
         self.batch_size.record(items as f64);
         self.commit_seconds.record(took);
@@ -131,6 +183,10 @@ fn describe() {
         "From a command's receipt to its ack's place in the stream."
     );
     describe_counter!("chat_send_failures_total", "Sends that were not committed, by reason.");
+    describe_counter!(
+        "chat_shed_total",
+        "What is told but not kept and was told to nobody under strain, by kind."
+    );
     describe_counter!("chat_errors_total", "Error replies, by code.");
     describe_gauge!("chat_rooms_active", "Rooms in memory.");
     describe_gauge!("chat_slow_consumers", "Readers that fell off the live tail and are fed from the store.");

@@ -10,6 +10,7 @@ use crate::{
     ids::{ConnId, RoomId, Seq, UserId},
     limits::{EPHEMERAL_MAX, EPHEMERAL_PAUSE, PRESENCE_LINGER, PRESENCE_NAMED_MAX},
     protocol::{Ephemeral, PresenceState},
+    strain::{Relief, Shed},
 };
 
 /// Something told but not kept, and who is not to hear it.
@@ -83,6 +84,7 @@ impl Talk {
 #[derive(Debug)]
 pub(crate) struct Presence {
     room: RoomId,
+    relief: Relief,
     users: BTreeMap<UserId, Online>,
     talk: Talk,
     count_said: Option<Duration>,
@@ -120,10 +122,10 @@ fn long_ago(then: Option<Duration>, now: Duration) -> bool {
 }
 
 impl Presence {
-    /// An empty room.
-    pub(crate) const fn new(room: RoomId) -> Self {
+    /// An empty room of a node with this strain.
+    pub(crate) const fn new(room: RoomId, relief: Relief) -> Self {
         let talk = Talk { spoken: VecDeque::new(), next: 0 };
-        Self { room, users: BTreeMap::new(), talk, count_said: None, count_due: false, due: None }
+        Self { room, relief, users: BTreeMap::new(), talk, count_said: None, count_due: false, due: None }
     }
 
     /// What was told.
@@ -166,7 +168,7 @@ impl Presence {
     /// A user is writing.
     pub(crate) fn typing(&mut self, now: Duration, user: &UserId) {
         let Some(online) = self.users.get_mut(user) else { return };
-        if long_ago(online.typed, now) {
+        if long_ago(online.typed, now) && !self.relief.sheds(Shed::Typing) {
             online.typed = Some(now);
             let what = Ephemeral::Typing { room: self.room.clone(), user: user.clone() };
             self.talk.say(now, what, Except::User(user.clone()));
@@ -181,7 +183,7 @@ impl Presence {
         }
         online.read = seq;
         online.read_due = Some(conn);
-        online.tell_read(now, &self.room, user, &mut self.talk);
+        online.tell_read(now, user, (&self.room, &self.relief), &mut self.talk);
         if let Some(due) = online.due() {
             self.due_at(due);
         }
@@ -199,7 +201,7 @@ impl Presence {
             return;
         }
         for (user, online) in &mut self.users {
-            online.tell_read(now, &self.room, user, &mut self.talk);
+            online.tell_read(now, user, (&self.room, &self.relief), &mut self.talk);
         }
         let gone = |online: &Online| online.until.is_some_and(|until| until <= now);
         let gone: Vec<UserId> =
@@ -222,7 +224,9 @@ impl Presence {
     }
 
     fn tell(&mut self, now: Duration, user: &UserId, state: PresenceState) {
-        if self.users.len() > PRESENCE_NAMED_MAX {
+        // Whoever misses something of this hears at least how many are there, once the strain is over.
+        let is_shed = self.relief.sheds(Shed::Presence);
+        if is_shed || self.users.len() > PRESENCE_NAMED_MAX {
             self.count_due = true;
             self.tell_count(now);
             if let Some(due) = self.count_due_at() {
@@ -236,7 +240,11 @@ impl Presence {
 
     fn tell_count(&mut self, now: Duration) {
         if self.count_due && long_ago(self.count_said, now) {
-            (self.count_due, self.count_said) = (false, Some(now));
+            self.count_said = Some(now);
+            if self.relief.is_shedding() {
+                return;
+            }
+            self.count_due = false;
             let what = Ephemeral::PresenceCount { room: self.room.clone(), online_count: self.users.len() };
             self.talk.say(now, what, Except::Nobody);
         }
@@ -250,9 +258,18 @@ impl Online {
         [self.until, read].into_iter().flatten().min()
     }
 
-    fn tell_read(&mut self, now: Duration, room: &RoomId, user: &UserId, talk: &mut Talk) {
+    fn tell_read(
+        &mut self,
+        now: Duration,
+        user: &UserId,
+        (room, relief): (&RoomId, &Relief),
+        talk: &mut Talk,
+    ) {
         if let Some(conn) = self.read_due.filter(|_| long_ago(self.read_said, now)) {
             (self.read_due, self.read_said) = (None, Some(now));
+            if relief.sheds(Shed::Read) {
+                return;
+            }
             let what = Ephemeral::Read { room: room.clone(), user: user.clone(), seq: self.read };
             talk.say(now, what, Except::Conn(conn));
         }
@@ -262,6 +279,7 @@ impl Online {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strain::Strain;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -278,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_quick_reconnect_is_not_told() {
-        let mut room = Presence::new(RoomId::new("r").unwrap());
+        let mut room = Presence::new(RoomId::new("r").unwrap(), Relief::new());
         room.enter(Duration::ZERO, &user("ann"), Seq::ZERO);
         room.exit(SECOND, &user("ann"));
         room.enter(SECOND + PRESENCE_LINGER / 2, &user("ann"), Seq::ZERO);
@@ -301,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_large_room_hears_a_count_once_a_second() {
-        let mut room = Presence::new(RoomId::new("r").unwrap());
+        let mut room = Presence::new(RoomId::new("r").unwrap(), Relief::new());
         for n in 0..PRESENCE_NAMED_MAX + 50 {
             room.enter(Duration::ZERO, &user(&format!("u{n}")), Seq::ZERO);
         }
@@ -314,7 +332,7 @@ mod tests {
 
     #[test]
     fn read_marks_move_forward_and_are_told_once_a_second_to_all_other_connections() {
-        let mut room = Presence::new(RoomId::new("r").unwrap());
+        let mut room = Presence::new(RoomId::new("r").unwrap(), Relief::new());
         room.enter(Duration::ZERO, &user("ann"), Seq(3));
         let start = room.talk().next();
         assert_eq!(room.read(SECOND, &user("ann"), ConnId(1), Seq(3)), None);
@@ -329,7 +347,7 @@ mod tests {
 
     #[test]
     fn typing_is_told_to_others_once_a_second() {
-        let mut room = Presence::new(RoomId::new("r").unwrap());
+        let mut room = Presence::new(RoomId::new("r").unwrap(), Relief::new());
         room.enter(Duration::ZERO, &user("ann"), Seq::ZERO);
         let start = room.talk().next();
         for _ in 0..3 {
@@ -337,6 +355,36 @@ mod tests {
         }
         assert_eq!(heard(&room, start, "bob", 2), [r#"{"type":"typing","room":"r","user":"ann"}"#]);
         assert!(heard(&room, start, "ann", 2).is_empty(), "not to the user's own connections");
+    }
+
+    #[test]
+    fn under_strain_nothing_is_told_and_marks_still_move() {
+        let relief = Relief::new();
+        let mut room = Presence::new(RoomId::new("r").unwrap(), relief.clone());
+        room.enter(Duration::ZERO, &user("ann"), Seq::ZERO);
+        let start = room.talk().next();
+        relief.set(Strain::ShedEphemeral);
+        room.typing(SECOND, &user("ann"));
+        assert_eq!(room.read(SECOND, &user("ann"), ConnId(1), Seq(3)), Some(Seq(3)));
+        room.enter(SECOND, &user("bob"), Seq::ZERO);
+        room.handle_timeout(2 * SECOND);
+        assert!(heard(&room, start, "cat", 3).is_empty());
+        relief.set(Strain::None);
+        let due = room.poll_timeout().unwrap();
+        assert!(
+            due > 2 * SECOND && due <= 4 * SECOND,
+            "it is looked at again, but not all the time: {due:?}"
+        );
+        room.handle_timeout(due);
+        room.typing(due, &user("ann"));
+        assert_eq!(room.read(due, &user("ann"), ConnId(1), Seq(4)), Some(Seq(4)));
+        let told = [
+            r#"{"type":"presence","room":"r","online_count":2}"#,
+            r#"{"type":"typing","room":"r","user":"ann"}"#,
+            r#"{"type":"read","room":"r","user":"ann","seq":4}"#,
+        ];
+        assert_eq!(heard(&room, start, "cat", 3), told);
+        assert_eq!(room.poll_timeout(), None, "and then no more");
     }
 
     #[test]

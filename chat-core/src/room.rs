@@ -15,6 +15,7 @@ use crate::{
     protocol::{Event, EventBody, LeftReason, MemberChange},
     rights::{Standing, Visibility},
     store::{Committed, Page, RoomView},
+    strain::Relief,
     tail::{Block, Found, Tail},
 };
 
@@ -33,14 +34,14 @@ pub(crate) struct RoomCell {
 }
 
 impl RoomCell {
-    /// A room as the store has it.
-    pub(crate) fn new(view: &RoomView, limits: &Limits) -> Self {
+    /// A room as the store has it, of a node with this strain.
+    pub(crate) fn new(view: &RoomView, limits: &Limits, relief: &Relief) -> Self {
         let record = &view.room;
         Self {
             no: record.no,
             id: record.id.clone(),
             epoch: record.epoch.clone(),
-            room: Mutex::new(Room::new(view, limits)),
+            room: Mutex::new(Room::new(view, limits, relief)),
         }
     }
 
@@ -138,6 +139,7 @@ pub(crate) struct Room {
     deletion: Seq,
     filling: bool,
     people: BTreeMap<ConnId, Person>,
+    relief: Relief,
     gather: Gather,
     rounds: Rounds,
     tail_bytes: usize,
@@ -205,7 +207,7 @@ impl Barriers {
 }
 
 impl Room {
-    fn new(view: &RoomView, limits: &Limits) -> Self {
+    fn new(view: &RoomView, limits: &Limits, relief: &Relief) -> Self {
         let record = &view.room;
         Self {
             visibility: Some((record.visibility, record.last_seq)),
@@ -215,10 +217,11 @@ impl Room {
             deletion: Seq::ZERO,
             filling: false,
             people: BTreeMap::new(),
+            relief: relief.clone(),
             gather: Gather::new(limits.gathering),
             rounds: Rounds::default(),
             tail_bytes: limits.tail_bytes,
-            presence: Presence::new(record.id.clone()),
+            presence: Presence::new(record.id.clone(), relief.clone()),
             barriers: Barriers { changes: VecDeque::new(), since: record.last_seq },
             closed: false,
             retired: false,
@@ -372,7 +375,7 @@ impl Room {
             }
             let things = run.len();
             self.tail.push(run);
-            self.gather.handle_news(now, News { received, things, readers: self.people.len() });
+            self.gather(now, received, things);
         }
     }
 
@@ -467,10 +470,16 @@ impl Room {
         let before = self.presence.talk().next();
         let done = act(&mut self.presence);
         if self.presence.talk().next() != before {
-            self.gather.handle_news(now, News { received: now, things: 1, readers: self.people.len() });
+            self.gather(now, now, 1);
             self.wake_due(now);
         }
         done
+    }
+
+    /// So many things are new, the first of them received at `received`.
+    fn gather(&mut self, now: Duration, received: Duration, things: usize) {
+        let (readers, strain) = (self.people.len(), self.relief.strain());
+        self.gather.handle_news(now, News { received, things, readers, strain });
     }
 
     /// Takes the room out of use where nobody is in it and nothing is due; then it can be forgotten. Once.

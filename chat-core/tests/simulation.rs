@@ -15,17 +15,20 @@ fn every_seed_keeps_every_promise() {
         return;
     }
     let seeds = number("CHAT_SIM_SEEDS").unwrap_or(1000);
-    let (mut acked, mut heard, mut faults, mut crashes) = (0, 0, 0, 0);
+    let (mut acked, mut heard, mut faults, mut crashes, mut overloads) = (0, 0, 0, 0, 0);
     for seed in 0..seeds {
         let report = simulation::run(seed);
         acked += report.acked;
         heard += report.heard;
         faults += report.faults;
         crashes += report.crashes;
+        overloads += report.overloads;
     }
-    println!("{seeds} seeds: {acked} acks, {heard} events, {faults} faults, {crashes} crashes");
+    println!(
+        "{seeds} seeds: {acked} acks, {heard} events, {faults} faults, {crashes} crashes, {overloads} overloads"
+    );
     assert!(
-        acked > 0 && heard > 0 && faults > 0 && crashes > 0,
+        acked > 0 && heard > 0 && faults > 0 && crashes > 0 && overloads > 0,
         "a simulation in which nothing happens proves nothing"
     );
 }

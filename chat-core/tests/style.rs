@@ -15,7 +15,7 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["few", "ids", "limits", "time"],
     &["rights", "protocol"],
-    &["store", "bus", "policy", "metrics", "bell"],
+    &["store", "bus", "policy", "metrics", "bell", "strain"],
     // The state machines, each on those below it.
     &["presence", "tail", "gather", "request"],
     &["room", "sink"],

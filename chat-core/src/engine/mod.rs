@@ -4,9 +4,12 @@ mod local;
 mod rooms;
 mod wire;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 pub use self::{
@@ -21,11 +24,13 @@ use crate::{
     hub::{Hub, MissingRooms},
     ids::ConnId,
     limits::Limits,
+    metrics::Tally,
     policy::{AllowAll, Policy},
     protocol::Codec,
     rights::Identity,
     session::Session,
     store::{Store, StoreError},
+    strain::Strain,
 };
 
 /// A chat engine over one store. A clone is the same engine; its tasks end with the last clone and the last session.
@@ -167,6 +172,45 @@ impl Engine {
     /// It changes nothing.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.store.ping().await
+    }
+
+    /// Says how hard pressed the node is, until it is said anew. Whoever runs the engine finds that out.
+    ///
+    /// ```
+    /// # use chat_core::{After, Draft, Engine, ErrorCode, Identity, MissingRooms, Strain, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let missing = MissingRooms::Create { rooms_max: 100 };
+    /// # let engine = Engine::builder(MemoryStore::new()).missing_rooms(missing).build().await?;
+    /// # let mut session = engine.connect(Identity::new("ann")?);
+    /// # session.join("lobby", After::Live).await?;
+    /// engine.set_strain(Strain::RefuseSends);
+    /// let refused = session.send("lobby", Draft::text("hello").key("k1")).await;
+    /// assert_eq!(refused.unwrap_err().code, ErrorCode::Overloaded);
+    /// engine.set_strain(Strain::None);
+    /// session.send("lobby", Draft::text("hello").key("k1")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_strain(&self, strain: Strain) {
+        self.inner.hub.set_strain(strain);
+    }
+
+    /// How hard pressed the node was [said](Self::set_strain) to be.
+    pub fn strain(&self) -> Strain {
+        self.inner.hub.strain()
+    }
+
+    /// What the engine has done since it was built.
+    pub fn tally(&self) -> Tally {
+        self.inner.hub.tally()
+    }
+
+    /// How long the oldest change that is not committed yet has waited for its commit to begin; zero where there is none.
+    ///
+    /// What a commit takes does not count: a store that stands still is not one that has too much to do.
+    pub fn commit_wait(&self) -> Duration {
+        self.inner.hub.commit_wait(self.inner.clock.now())
     }
 
     /// Waits until everything handed in is committed or refused, and the read marks are written. Call it when no more

@@ -5,6 +5,7 @@
 //!
 //! Locks, each held for a few lines and none across another but in this order: `rooms`, one room, a mailbox.
 
+mod burden;
 mod job;
 mod rooms;
 
@@ -32,6 +33,7 @@ use crate::{
     rights::Identity,
     room::RoomCell,
     store::{Append, Appended, Change, Committed, Outcomes, Page, ReadMark, RoomView, StoreError},
+    strain::Relief,
     time::Now,
 };
 
@@ -56,6 +58,7 @@ pub(crate) struct Hub {
     pub limits: Limits,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) metrics: Metrics,
+    relief: Relief,
     missing: MissingRooms,
     rooms: Mutex<Rooms>,
     committer: Mutex<Committer>,
@@ -117,6 +120,7 @@ impl Hub {
             limits,
             policy,
             metrics: Metrics::new(),
+            relief: Relief::new(),
             missing,
             rooms: Mutex::default(),
             committer: Mutex::default(),
@@ -160,6 +164,11 @@ impl Hub {
     pub(crate) fn submit(&self, now: Now, submission: Submission) -> Result<(), CommandError> {
         if matches!(submission.append.change, Change::Message(_)) {
             self.metrics.received();
+        }
+        if self.refuses(&submission.append.change) {
+            let error = CommandError::overloaded();
+            self.metrics.send_failed(error.code);
+            return Err(error);
         }
         let mut committer = lock(&self.committer);
         let taken = committer.handle_append(now.mono, submission);
@@ -353,7 +362,7 @@ impl Hub {
                 return address.send(News::Opened(Err(error)));
             }
         };
-        let entered = lock(&self.rooms).enter(&view, ask, &self.limits);
+        let entered = lock(&self.rooms).enter(&view, ask, (&self.limits, &self.relief));
         // Otherwise the reading is older than what is in memory.
         let Some(cell) = entered else { return self.open(room, who, address) };
         let moved = lock(&self.marks).get(&(cell.no, who.user)).copied();

@@ -10,6 +10,7 @@ use crate::{
     limits::Limits,
     room::RoomCell,
     store::{Committed, RoomView},
+    strain::Relief,
 };
 
 /// The rooms in memory and those on their way there.
@@ -71,7 +72,12 @@ impl Rooms {
 
     /// The room that the store has told of. `None` where that is older than what memory knows: the store must be asked
     /// again.
-    pub(super) fn enter(&mut self, view: &RoomView, ask: Ask, limits: &Limits) -> Option<Arc<RoomCell>> {
+    pub(super) fn enter(
+        &mut self,
+        view: &RoomView,
+        ask: Ask,
+        (limits, relief): (&Limits, &Relief),
+    ) -> Option<Arc<RoomCell>> {
         let (id, no) = (&view.room.id, view.room.no);
         match self.by_id.get(id)? {
             Slot::Open(cell) if cell.no == no => Some(cell.clone()),
@@ -88,7 +94,7 @@ impl Rooms {
                 None
             }
             Slot::Expected(expected) => {
-                let cell = Arc::new(RoomCell::new(view, limits));
+                let cell = Arc::new(RoomCell::new(view, limits, relief));
                 if let Some(last) = expected.heard.get(&no) {
                     cell.lock().handle_store_end(*last);
                 }

@@ -38,7 +38,7 @@ impl House {
     fn new(tail_bytes: usize) -> Self {
         let gathering = Gathering { max: Duration::ZERO, ..Gathering::default() };
         let limits = Limits { tail_bytes, gathering, ..Limits::default() };
-        Self { room: Room::new(&view(), &limits), attention: Arc::default() }
+        Self { room: Room::new(&view(), &limits, &Relief::new()), attention: Arc::default() }
     }
 
     fn enter(&mut self, conn: u32) {

@@ -12,6 +12,7 @@ use crate::{
     room::{Reader, RoomCell},
     sink::{Sink, WireSink},
     store::{Page, RoomView},
+    strain::Relief,
     tail::{EVENT_OVERHEAD_BYTES, Found},
 };
 
@@ -71,7 +72,8 @@ impl LiveRoom {
         // What is told is told at once: time stands still here.
         let gathering = Gathering { max: Duration::ZERO, ..limits.gathering };
         let limits = Limits { gathering, ..*limits };
-        Self { cell: RoomCell::new(view, &limits), attention: Arc::default(), people: BTreeMap::new() }
+        let cell = RoomCell::new(view, &limits, &Relief::new());
+        Self { cell, attention: Arc::default(), people: BTreeMap::new() }
     }
 
     /// A connection comes in whose user's rights were read as `view`. The number after which live begins for it; `None`

@@ -96,6 +96,7 @@ pub(super) struct Client {
     next_key: u32,
     pub(super) acked: usize,
     pub(super) heard: usize,
+    pub(super) overloads: usize,
 }
 
 impl Client {
@@ -109,6 +110,7 @@ impl Client {
             next_key: 0,
             acked: 0,
             heard: 0,
+            overloads: 0,
         }
     }
 
@@ -334,6 +336,7 @@ impl Client {
         if let Some(link) = &mut self.link {
             link.own.remove(&(room.clone(), key.clone()));
         }
+        self.overloads += usize::from(error.code == ErrorCode::Overloaded);
         let lost = matches!(error.code, ErrorCode::Unavailable | ErrorCode::Overloaded);
         if !lost {
             self.unsettled.remove(&key);

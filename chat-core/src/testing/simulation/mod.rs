@@ -2,7 +2,7 @@
 //!
 //! Everything that happens follows from one number. [`run`] builds one or two nodes over one [`MemoryStore`](crate::store::MemoryStore), some
 //! users with connections that come, go and read slowly, and lets them act; the store fails before, in and after
-//! commits, nodes crash, notices between nodes are lost and doubled. After each step the promises of the protocol are
+//! commits, nodes crash, notices between nodes are lost and doubled, nodes are said to be under strain and no more. After each step the promises of the protocol are
 //! held against a log of what the store really committed. At the end faults stop, and everything must come to rest:
 //! every send settled, every reader at the end of its rooms, no room left in memory.
 //!

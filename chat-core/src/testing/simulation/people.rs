@@ -15,6 +15,7 @@ use crate::{
     protocol::{HistoryFrom, HistoryQuery, RoomCommand, RoomPatch},
     rights::{Actor, Authority, Role, Standing, Visibility},
     store::{Append, Change, Created, NewRoom, PageQuery, Require, RoomKind, Store},
+    strain::Strain,
 };
 
 impl World {
@@ -71,7 +72,7 @@ impl World {
         }
         let room = self.any_room();
         let user = self.clients[self.rng.usize(0..self.clients.len())].1.user.clone();
-        match self.rng.u32(0..20) {
+        match self.rng.u32(0..22) {
             0..=5 => self.order(&room, Change::Member { user, standing: Standing::Outsider }),
             6..=11 => self.order(&room, Change::Member { user, standing: Standing::Member(Role::Member) }),
             12 => self.order(&room, Change::Member { user, standing: Standing::Banned }),
@@ -81,8 +82,16 @@ impl World {
             }
             16 => self.remake(&room),
             17 => self.trim(&room),
+            18..=20 => self.strain(),
             _ => {}
         }
+    }
+
+    /// A node is said to be hard pressed, or not to be so any more.
+    fn strain(&mut self) {
+        let strain = Strain::ALL[self.rng.usize(0..Strain::ALL.len())];
+        let node = self.rng.usize(0..self.nodes.len());
+        self.nodes[node].hub.set_strain(strain);
     }
 
     /// The host of a node changes a room.

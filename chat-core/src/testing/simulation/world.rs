@@ -16,10 +16,11 @@ use crate::{
     bus::Notice,
     hub::{Done, Hub, MissingRooms, Task, run},
     ids::{RoomId, RoomNo, Seq, Timestamp, UserId},
-    limits::{Gathering, Limits},
+    limits::{GATHERING_STRAINED_MAX, Gathering, Limits},
     policy::AllowAll,
     rights::{Authority, Role},
     store::{Append, Appended, MemoryStore, Outcomes, Store, StoreError},
+    strain::Strain,
     time::Now,
 };
 
@@ -39,6 +40,8 @@ pub struct Report {
     pub faults: usize,
     /// Nodes that crashed.
     pub crashes: usize,
+    /// Commands that a node under strain refused.
+    pub overloads: usize,
 }
 
 /// Something that will happen.
@@ -173,6 +176,7 @@ impl World {
     pub(super) fn rest(mut self) -> Report {
         self.chances = Chances { commit_fails: 0, read_fails: 0, crash: 0, notice_lost: 0 };
         self.agenda.retain(|_, step| !matches!(step, Step::Act(_) | Step::Read(_) | Step::Fate));
+        self.nodes.iter().for_each(|node| node.hub.set_strain(Strain::None));
         if self.nodes.len() == 1 {
             self.calm_down();
         } else {
@@ -197,6 +201,7 @@ impl World {
             heard: sum(|client| client.heard),
             faults: self.faults,
             crashes: self.crashes,
+            overloads: sum(|client| client.overloads),
         }
     }
 
@@ -216,8 +221,8 @@ impl World {
             if read > 0 || under_way {
                 quiet_from = self.now;
             }
-            // What gathers is under way too.
-            if self.now > quiet_from + GATHERING_MAX {
+            // What gathers is under way too, and began to under strain perhaps.
+            if self.now > quiet_from + GATHERING_STRAINED_MAX {
                 break;
             }
             assert!(self.steps < deadline, "it does not calm down: {}", self.unrest());
