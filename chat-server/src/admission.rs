@@ -11,7 +11,7 @@ use chat_core::protocol::{CommandError, ErrorCode};
 
 use crate::{
     error::ApiError,
-    limits::{ADDRESS_FULL_RETRY, METRICS_CONNECTIONS_MAX, SERVER_FULL_RETRY},
+    limits::{ADDRESS_FULL_RETRY, METRICS_CONNECTIONS_MAX, OVERLOADED_RETRY, SERVER_FULL_RETRY},
     peer::{ClientAddress, Proxies},
     seldom::Seldom,
 };
@@ -63,6 +63,8 @@ impl From<IpAddr> for Block {
 pub(crate) enum Full {
     Server,
     Address,
+    /// The server has more to do than it can with those that it has.
+    Overload,
 }
 
 impl From<Full> for ApiError {
@@ -70,6 +72,9 @@ impl From<Full> for ApiError {
         let (code, message, retry) = match full {
             Full::Server => {
                 (ErrorCode::Overloaded, "the server has all the connections it takes", SERVER_FULL_RETRY)
+            }
+            Full::Overload => {
+                (ErrorCode::Overloaded, "the server has more to do than it can", OVERLOADED_RETRY)
             }
             Full::Address => (
                 ErrorCode::RateLimited,
@@ -117,7 +122,7 @@ impl Admission {
     /// A place for a TCP connection. It counts for its peer's address, unless that is a proxy's.
     pub(crate) fn connection(&self, peer: IpAddr, proxies: &Proxies) -> Result<Permit, Full> {
         let place = self.find_place((!proxies.trust(peer)).then_some(peer));
-        place.inspect_err(|full| self.note_refused(peer, *full))
+        place.inspect_err(|full| self.note_refused(Some(peer), *full))
     }
 
     fn find_place(&self, peer: Option<IpAddr>) -> Result<Permit, Full> {
@@ -138,7 +143,7 @@ impl Admission {
         let client = match request.get::<ClientAddress>() {
             Some(client) if !is_counted && client.is_passed_on() => {
                 let counted = self.count_block(&mut lock(&self.open), client.ip());
-                let block = counted.inspect_err(|full| self.note_refused(client.ip(), *full))?;
+                let block = counted.inspect_err(|full| self.note_refused(Some(client.ip()), *full))?;
                 Some(Box::new(Permit { open: Arc::clone(&self.open), is_connection: false, block }))
             }
             _ => None,
@@ -146,16 +151,28 @@ impl Admission {
         Ok(SocketPermit { _connection: connection, _client: client })
     }
 
-    fn note_refused(&self, client: IpAddr, full: Full) {
+    /// Turns away a socket, whatever place there is: the server has too much to do.
+    pub(crate) fn turn_away(&self, request: &Extensions) -> Full {
+        self.note_refused(request.get::<ClientAddress>().map(ClientAddress::ip), Full::Overload);
+        Full::Overload
+    }
+
+    fn note_refused(&self, client: Option<IpAddr>, full: Full) {
         let reason = match (self.of, full) {
             (Of::Clients, Full::Server) => "server_full",
             (Of::Clients, Full::Address) => "address_full",
+            (Of::Clients, Full::Overload) => "overloaded",
             (Of::Metrics, _) => "metrics_full",
         };
         metrics::counter!("chat_connections_refused_total", "reason" => reason).increment(1);
         let speaks = self.log.lock().unwrap_or_else(PoisonError::into_inner).speak();
         if let Some(unsaid) = speaks {
-            tracing::warn!(%client, reason, unsaid, "a connection was refused");
+            tracing::warn!(
+                client = client.map(tracing::field::display),
+                reason,
+                unsaid,
+                "a connection was refused"
+            );
         }
     }
 

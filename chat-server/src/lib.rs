@@ -22,6 +22,7 @@
 mod admission;
 mod api;
 mod auth;
+mod capacity;
 mod connection;
 mod error;
 mod headers;
@@ -31,6 +32,7 @@ pub mod limits;
 mod listen;
 mod metrics;
 mod origin;
+mod overload;
 mod panics;
 mod peer;
 mod query;
@@ -45,6 +47,7 @@ mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+mod watch;
 mod web;
 
 pub use auth::{AuthError, Authenticator, Grant, InvalidKey, JwtAuth, JwtKey, OpenAuth, SignIn, token_of};

@@ -133,6 +133,21 @@ pub const SERVER_FULL_RETRY: Duration = Duration::from_secs(5);
 /// When a client may try again whose address had too many connections.
 pub const ADDRESS_FULL_RETRY: Duration = Duration::from_secs(10);
 
+/// When a client may try again whose connection is refused as the server has more to do than it can.
+pub const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
+
+/// The time between two looks of the server at itself.
+pub const LOOK_PERIOD: Duration = Duration::from_millis(250);
+
+/// Looks between two reckonings of what the server can bear.
+pub const LOOKS_PER_RECKONING: u32 = 4;
+
+/// How long the signs of a higher level of overload must last until the server goes to the next one.
+pub const OVERLOAD_RISE: Duration = Duration::from_secs(1);
+
+/// How long the signs of a level must be gone until the server goes back to the one before.
+pub const OVERLOAD_FALL: Duration = Duration::from_secs(3);
+
 /// The time between two log lines of what a stranger can repeat as often as they like.
 pub const REPEAT_LOG_PERIOD: Duration = Duration::from_secs(10);
 

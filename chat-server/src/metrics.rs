@@ -9,6 +9,8 @@ use chat_core::{
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::capacity;
+
 /// Bounds of the histograms of time, in seconds: from a fast commit to a store that hangs.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
@@ -81,7 +83,7 @@ fn describe() {
     describe_counter!("chat_connections_opened_total", "WebSocket connections that were opened.");
     describe_counter!(
         "chat_connections_refused_total",
-        "Connections, and sockets behind a proxy, that were one too many, by why."
+        "Connections, and sockets, that were one too many, by why."
     );
     describe_counter!("chat_connections_closed_total", "WebSocket connections that ended, by why.");
 }
@@ -97,6 +99,7 @@ pub(crate) struct OpenConnection {
 
 impl OpenConnection {
     pub(crate) fn begin() -> Self {
+        capacity::opened();
         counter!("chat_connections_opened_total").increment(1);
         gauge!("chat_connections").increment(1);
         Self { who: None, why: None }
@@ -120,6 +123,7 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         let reason = self.why.map_or("gone", CloseCode::reason);
+        capacity::closed();
         gauge!("chat_connections").decrement(1);
         counter!("chat_connections_closed_total", "reason" => reason).increment(1);
         let (conn, user) = match &self.who {

@@ -27,6 +27,7 @@ use crate::{
     peer::{self, Proxies},
     rates::{RateLimit, Rates},
     tls::Tls,
+    watch::{self, UnderOverload},
     web,
 };
 
@@ -83,6 +84,7 @@ struct Shared {
     tls: Option<Tls>,
     metrics: Option<Metrics>,
     rates: Option<Rates>,
+    under_overload: UnderOverload,
     drain_limit: Duration,
     lifecycle: Lifecycle,
 }
@@ -165,6 +167,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Has the server serve everybody as ever while it has more to do than it can. Without this, [`Server::serve`] leaves
+    /// off in the order of [`Strain`](chat_core::Strain), and goes back by itself.
+    pub const fn endure_overload(mut self) -> Self {
+        self.0.under_overload = UnderOverload::Endure;
+        self
+    }
+
     /// How long [`Server::serve`] waits at its end for connections and requests; 10 s unless set.
     pub const fn drain_limit(mut self, limit: Duration) -> Self {
         self.0.drain_limit = limit;
@@ -189,6 +198,7 @@ impl Server {
             tls: None,
             metrics: None,
             rates: None,
+            under_overload: UnderOverload::default(),
             drain_limit: DRAIN_WAIT_DEFAULT,
             lifecycle: Lifecycle::default(),
         })
@@ -241,6 +251,7 @@ impl Server {
         if let Some(metrics) = self.0.metrics.clone() {
             self.lifecycle().spawn(keep_up(metrics, self.lifecycle().clone()));
         }
+        self.lifecycle().spawn(watch::keep(self.clone()));
         if let Some(tls) = self.0.tls.clone() {
             self.lifecycle().spawn(tls.keep_fresh(self.lifecycle().clone()));
         }
@@ -316,6 +327,10 @@ impl Server {
 
     pub(crate) fn rates(&self) -> Option<&Rates> {
         self.0.rates.as_ref()
+    }
+
+    pub(crate) fn under_overload(&self) -> UnderOverload {
+        self.0.under_overload
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {

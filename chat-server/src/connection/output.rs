@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::{io::AsyncWrite, time::Instant};
 
 use super::{gate::Gate, transport::Transport};
+use crate::capacity;
 
 /// What is on its way to the peer: a run of whole frames, and the control frames that wait in the [`Gate`].
 ///
@@ -122,7 +123,10 @@ fn poll_write_some<S: AsyncWrite + Unpin>(
 ) -> Poll<io::Result<usize>> {
     match ready!(Pin::new(stream).poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        written => Poll::Ready(Ok(written)),
+        written => {
+            capacity::wrote(written);
+            Poll::Ready(Ok(written))
+        }
     }
 }
 

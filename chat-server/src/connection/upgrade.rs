@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use chat_core::Strain;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -42,6 +43,9 @@ async fn accept(server: Server, request: Request) -> Result<Response, ApiError> 
     let (mut parts, _) = request.into_parts();
     let handshake = Handshake::check(&parts)?;
     server.origins().check(&parts.headers, scheme_of(&parts.extensions))?;
+    if server.engine().strain() >= Strain::RefuseConnections {
+        return Err(server.admission().turn_away(&parts.extensions).into());
+    }
     // Before anything that costs: whoever has too many connections is not even asked for a name.
     let permit = server.admission().socket(&mut parts.extensions)?;
     let grant = match server.authentication().of_request(&parts).await {

@@ -27,7 +27,7 @@ use tokio::{
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Asked, Auth, Database, Files, LogFormat, Settings, one_line};
+use crate::config::{Asked, Auth, Database, Degradation, Files, LogFormat, Settings, one_line};
 
 /// Why the server did not start. What goes wrong later is logged.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,9 @@ fn furnish(builder: ServerBuilder, settings: &Settings, files: Files) -> ServerB
     }
     if let Some(limit) = settings.rate_of_user().limit() {
         builder = builder.rate_limit(limit);
+    }
+    if settings.degradation == Degradation::Off {
+        builder = builder.endure_overload();
     }
     if let Some(tls) = files.tls {
         builder = builder.tls(tls);

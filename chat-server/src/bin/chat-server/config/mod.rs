@@ -27,7 +27,7 @@ pub(crate) use self::{
     files::Files,
     mistake::{Mistake, one_line},
     sources::{Definition, Given, Secrecy},
-    values::{Auth, Database, LogFilter, LogFormat, Never, OrOff, Proxy, Synchronous},
+    values::{Auth, Database, Degradation, LogFilter, LogFormat, Never, OrOff, Proxy, Synchronous},
 };
 
 /// What is to be done where that is not to serve.
@@ -174,6 +174,10 @@ pub(crate) struct Settings {
     /// Rooms that one connection may have joined.
     #[arg(long, env = "CHAT_ROOMS_PER_CONNECTION", value_name = "N", default_value = "1000", value_parser = values::count)]
     pub(crate) rooms_per_connection: NonZeroUsize,
+
+    /// Under overload the server leaves off in order, from typing to new sends; or `off`: everybody waits.
+    #[arg(long, env = "CHAT_DEGRADATION", value_name = "on|off", default_value = "on")]
+    pub(crate) degradation: Degradation,
 
     /// How long the end may take after SIGTERM or SIGINT: seconds, or `10s`, `500ms`, `2m`.
     #[arg(long, env = "CHAT_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = values::time)]

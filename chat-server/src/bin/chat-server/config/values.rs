@@ -32,6 +32,8 @@ pub(crate) enum BadValue {
     NoAuth,
     #[error("the levels are full and normal")]
     NoSynchronous,
+    #[error("it is on or off")]
+    NoSwitch,
     #[error("it is empty")]
     Empty,
     #[error("a proxy is an IP address, or a network such as 10.0.0.0/8")]
@@ -134,6 +136,25 @@ impl From<Synchronous> for chat_store::Synchronous {
         match synchronous {
             Synchronous::Full => Self::Full,
             Synchronous::Normal => Self::Normal,
+        }
+    }
+}
+
+/// Whether the server leaves off under overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Degradation {
+    On,
+    Off,
+}
+
+impl FromStr for Degradation {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err(BadValue::NoSwitch),
         }
     }
 }

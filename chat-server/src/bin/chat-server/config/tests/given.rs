@@ -52,6 +52,7 @@ fn every_setting_can_come_from_every_source() {
             | "connections-per-address"
             | "postgres-connections"
             | "rooms-per-connection" => "7",
+            "degradation" => "off",
             "drain-timeout" => "1m",
             "log" => "warn",
             "log-format" => "json",

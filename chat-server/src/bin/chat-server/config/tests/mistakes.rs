@@ -43,6 +43,7 @@ fn a_bad_value_is_told_with_its_setting_and_its_source() {
         ("connections-per-address", "0"),
         ("connections-per-address", "none"),
         ("rooms-per-connection", "1.5"),
+        ("degradation", "true"),
         ("drain-timeout", "soon"),
         ("drain-timeout", "1h"),
         ("log", "a=b=c"),

@@ -1,0 +1,80 @@
+//! The server's look at itself: what it can bear, and whether that is too much now.
+
+use std::pin::pin;
+
+use chat_core::Strain;
+use metrics::{describe_gauge, gauge};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    Server,
+    capacity::{Business, Capacity},
+    limits::{LOOK_PERIOD, LOOKS_PER_RECKONING},
+    overload::{Governor, Signs},
+};
+
+/// What a server does where it has more to do than it can.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnderOverload {
+    /// It leaves off in the order of [`Strain`].
+    #[default]
+    LeaveOff,
+    /// Nothing: everybody waits.
+    Endure,
+}
+
+/// Looks again and again until a drain begins. Then nothing is refused any more that was let in.
+pub(crate) async fn keep(server: Server) {
+    describe_gauge!("chat_overload_level", "What the server leaves off: 0 nothing, to 4 new sends.");
+    let mut drain = pin!(server.lifecycle().drain_begins());
+    let (began, engine) = (Instant::now(), server.engine());
+    let connections_max = server.admission().connections_max;
+    let gathering = engine.limits().gathering;
+    let mut capacity = Capacity::begin(began.elapsed(), engine.tally(), connections_max, gathering);
+    let mut business = Business::begin(began.elapsed());
+    let mut governor = Governor::default();
+    let (mut due, mut looks) = (began, 0);
+    show(Strain::None);
+    while timeout_at(next(&mut due), &mut drain).await.is_err() {
+        let (now, timer_late) = (began.elapsed(), due.elapsed());
+        looks += 1;
+        if looks % LOOKS_PER_RECKONING == 0 {
+            capacity.reckon(now, engine.tally());
+        }
+        if server.under_overload() == UnderOverload::LeaveOff {
+            let (own_cpu, machine_cpu) = business.look(now);
+            let signs = Signs { own_cpu, machine_cpu, timer_late, commit_wait: engine.commit_wait() };
+            let before = engine.strain();
+            let strain = governor.handle_signs(now, &signs);
+            if strain != before {
+                engine.set_strain(strain);
+                tell(before, strain, &signs);
+            }
+        }
+    }
+    if server.under_overload() == UnderOverload::LeaveOff {
+        engine.set_strain(Strain::None);
+        show(Strain::None);
+    }
+}
+
+/// When the next look is due. What came late is not made up for.
+fn next(due: &mut Instant) -> Instant {
+    *due = Instant::now().max(*due) + LOOK_PERIOD;
+    *due
+}
+
+fn show(strain: Strain) {
+    gauge!("chat_overload_level").set(f64::from(strain as u8));
+}
+
+/// Once a second at most, as levels last that long.
+fn tell(before: Strain, strain: Strain, signs: &Signs) {
+    show(strain);
+    let Signs { own_cpu, machine_cpu, timer_late, commit_wait } = signs;
+    if strain > before && strain >= Strain::RefuseConnections {
+        tracing::warn!(?strain, own_cpu, machine_cpu, ?timer_late, ?commit_wait, "the server is overloaded");
+    } else {
+        tracing::info!(?strain, own_cpu, machine_cpu, ?timer_late, ?commit_wait, "the strain changes");
+    }
+}

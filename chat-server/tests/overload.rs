@@ -1,0 +1,151 @@
+//! A server that has more to do than it can: what it leaves off, in which order, and that it comes back by itself.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use chat_core::{Engine, Strain, policy::AllowAll, store::MemoryStore};
+use chat_server::Server;
+use serde_json::{Value, json};
+use support::{Client, TestServer, upgrade_request};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{advance, sleep, timeout},
+};
+
+/// A server that is as hard pressed as a test says, whatever the machine is.
+async fn calm() -> TestServer {
+    TestServer::serve(TestServer::builder(AllowAll).await.endure_overload().build()).await
+}
+
+/// What a connection is told until the reply to a ping.
+async fn told(client: &mut Client<TcpStream>) -> Vec<Value> {
+    let ping = client.command(json!({ "type": "ping" })).await;
+    let mut told = Vec::new();
+    loop {
+        let frame = client.next().await;
+        if frame["id"] == ping {
+            return told;
+        }
+        told.push(frame);
+    }
+}
+
+#[tokio::test]
+async fn new_sockets_are_refused_and_those_that_are_open_go_on() {
+    let server = calm().await;
+    let mut ann = server.connect("ann").await;
+    ann.join("r").await;
+    let metrics = chat_server::Metrics::install().unwrap();
+    let refused = || metrics.render().contains("chat_connections_refused_total{reason=\"overloaded\"} 1");
+    server.server.engine().set_strain(Strain::GatherLonger);
+    drop(server.connect("bob").await);
+    assert!(!refused());
+    server.server.engine().set_strain(Strain::RefuseConnections);
+    let answer = server.raw_http(&upgrade_request(server.address, "bob")).await;
+    assert_eq!(answer.error(), (503, "overloaded".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    assert!(refused());
+    let ack = ann.call(json!({ "type": "send", "room": "r", "text": "hello" })).await;
+    assert_eq!(ack["type"], "ack", "{ack}");
+    assert_eq!(server.http("GET", "/healthz", None).await.status, 200, "requests are answered");
+    server.server.engine().set_strain(Strain::None);
+    server.connect("bob").await;
+}
+
+#[tokio::test]
+async fn a_send_is_refused_as_overloaded_and_acked_when_it_comes_again() {
+    let server = calm().await;
+    let (mut ann, mut bob) = (server.connect("ann").await, server.connect("bob").await);
+    ann.join("r").await;
+    bob.join("r").await;
+    let send = json!({ "type": "send", "room": "r", "text": "hello", "key": "k1" });
+    server.server.engine().set_strain(Strain::RefuseSends);
+    let refused = ann.call(send.clone()).await;
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("overloaded")));
+    assert!(refused["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{refused}");
+    server.server.engine().set_strain(Strain::RefuseConnections);
+    let ack = ann.call(send.clone()).await;
+    assert_eq!((&ack["type"], &ack["seq"], &ack["duplicate"]), (&json!("ack"), &json!(1), &Value::Null));
+    server.server.engine().set_strain(Strain::RefuseSends);
+    assert_eq!(ann.call(send).await["code"], "overloaded", "it is not looked at");
+    server.server.engine().set_strain(Strain::None);
+    let heard = timeout(Duration::from_secs(10), async {
+        loop {
+            let frame = bob.next().await;
+            if frame["type"] == "message" {
+                return frame;
+            }
+        }
+    });
+    assert_eq!(heard.await.unwrap()["seq"], 1, "what was accepted is told");
+    let told = told(&mut bob).await;
+    assert!(told.iter().all(|frame| frame["type"] != "message"), "and nothing else: {told:?}");
+}
+
+#[tokio::test]
+async fn typing_is_shed_first() {
+    let server = calm().await;
+    let (mut ann, mut bob) = (server.connect("ann").await, server.connect("bob").await);
+    ann.join("r").await;
+    bob.join("r").await;
+    told(&mut bob).await;
+    server.server.engine().set_strain(Strain::ShedEphemeral);
+    assert_eq!(ann.call(json!({ "type": "typing", "room": "r" })).await["type"], "ok");
+    let ack = ann.call(json!({ "type": "send", "room": "r", "text": "hello" })).await;
+    assert_eq!(ack["type"], "ack");
+    assert_eq!(bob.next().await["type"], "message", "typing would have come before it");
+    server.server.engine().set_strain(Strain::None);
+    assert_eq!(ann.call(json!({ "type": "typing", "room": "r" })).await["type"], "ok");
+    assert_eq!(bob.next().await["type"], "typing");
+}
+
+/// A server whose clock the test has.
+async fn serve(set: impl FnOnce(chat_server::ServerBuilder) -> chat_server::ServerBuilder) -> Server {
+    let engine = Engine::builder(MemoryStore::new()).build().await.unwrap();
+    let server = set(Server::builder(engine)).build();
+    let running = server.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    tokio::spawn(async move { running.serve(listener, std::future::pending()).await });
+    server
+}
+
+/// The levels while each look comes so late, one after the other.
+async fn levels(server: &Server, late: Duration, looks: u32) -> Vec<Strain> {
+    let mut levels = vec![server.engine().strain()];
+    for _ in 0..looks {
+        // The look that is due meanwhile comes when all of it has passed.
+        advance(Duration::from_millis(250) + late).await;
+        // To the end of that look: the time stands still until then.
+        sleep(Duration::from_millis(1)).await;
+        levels.push(server.engine().strain());
+    }
+    levels.dedup();
+    levels
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_is_late_leaves_off_in_order_and_comes_back_by_itself() {
+    let server = serve(|server| server).await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.engine().strain(), Strain::None);
+    assert_eq!(levels(&server, Duration::from_millis(700), 40).await, Strain::ALL[..=3]);
+    assert_eq!(levels(&server, Duration::from_secs(3), 10).await, Strain::ALL[3..]);
+    let mut down = Vec::new();
+    for _ in 0..80 {
+        sleep(Duration::from_millis(250)).await;
+        down.push(server.engine().strain());
+    }
+    down.dedup();
+    down.reverse();
+    assert_eq!(down, Strain::ALL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_endures_leaves_nothing_off() {
+    let server = serve(chat_server::ServerBuilder::endure_overload).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(levels(&server, Duration::from_secs(3), 20).await, [Strain::None]);
+}
