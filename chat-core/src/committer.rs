@@ -128,6 +128,11 @@ impl Committer {
         self.queue.len() + self.singly.len() + self.in_flight.len()
     }
 
+    /// How many wait beside the commit under way.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// How long the oldest has waited until its commit began, or waits for that. What a commit takes is no waiting: a store
     /// that stands still is not one that has too much to do.
     pub(crate) fn wait(&self, now: Duration) -> Duration {

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     ids::Seq,
-    limits::{DELIVERIES_TIMED_MAX, GATHERING_STRAINED_MAX, Gathering},
+    limits::{DELIVERIES_TIMED_MAX, GATHERED_STRAINED_MAX, GATHERING_STRAINED_MAX, Gathering},
     strain::Strain,
     time::Rate,
 };
@@ -48,7 +48,7 @@ impl Gather {
         let oldest = self.received.get_or_insert(received);
         *oldest = received.min(*oldest);
         // By what came before: the first after a rest leaves at once.
-        let window = self.settings.strained(strain).window(self.rate.at(now), readers);
+        let window = self.settings.strained_window(self.rate.at(now), readers, strain);
         self.rate.arrive(now, things);
         self.due.get_or_insert_with(|| received.saturating_add(window));
     }
@@ -88,15 +88,15 @@ impl Gathering {
         Duration::try_from_secs_f64(whole.as_secs_f64() * part.clamp(0.0, 1.0)).unwrap_or(whole).min(whole)
     }
 
-    /// The same for a node under strain.
-    fn strained(self, strain: Strain) -> Self {
-        let factor = strain.gathering_factor();
-        if factor == 1 {
-            return self;
+    /// The same for a node under strain: some times longer, as long as that makes fewer writes cheaper ones.
+    fn strained_window(&self, per_second: f64, readers: usize, strain: Strain) -> Duration {
+        let window = self.window(per_second, readers);
+        if window.is_zero() {
+            return window;
         }
-        let longer = |wait: Duration| wait.saturating_mul(factor);
-        let max = longer(self.max).min(GATHERING_STRAINED_MAX.max(self.max));
-        Self { first: longer(self.first), per_reader: longer(self.per_reader), max, ..self }
+        let enough = Duration::try_from_secs_f64(f64::from(GATHERED_STRAINED_MAX) / per_second);
+        let longest = enough.map_or(GATHERING_STRAINED_MAX, |enough| enough.min(GATHERING_STRAINED_MAX));
+        window.saturating_mul(strain.gathering_factor()).min(longest).max(window)
     }
 
     /// Up to this share of a processor nothing waits.
@@ -211,13 +211,15 @@ mod tests {
 
     #[test]
     fn a_busy_room_is_told_later_under_strain_and_a_quiet_one_is_not() {
-        let gap_ms = |strain, readers| {
-            let told = told_under(strain, 5000, 1, readers);
+        let gap_ms = |strain, every_ms, readers| {
+            let told = told_under(strain, 5000, every_ms, readers);
             told[told.len() - 2].saturating_sub(told[told.len() - 3]).as_millis()
         };
         // The window, and the millisecond until the next event.
-        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 1000)), [55, 55, 109, 217, 217]);
-        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 10_000)), [151, 151, 301, 401, 401]);
+        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 1, 1000)), [55, 55, 109, 217, 217]);
+        // About as long as 256 events take, but no longer than 400 ms.
+        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 1, 4000)), [133, 133, 259, 259, 259]);
+        assert_eq!(Strain::ALL.map(|strain| gap_ms(strain, 5, 10_000)), [155, 155, 305, 405, 405]);
         let quiet = |strain| told_under(strain, 20, 10, 2);
         assert_eq!(quiet(Strain::RefuseSends), quiet(Strain::None));
     }

@@ -36,6 +36,11 @@ pub struct Limits {
     /// How long what is new in a busy room gathers before its readers are woken.
     #[serde(skip)]
     pub gathering: Gathering,
+    /// Sends, edits and reactions that wait for a commit beside the one under way, in all, where the node
+    /// [refuses](crate::Strain::RefuseSends) more. Past it: `overloaded`. It is small: with what is late by seconds, even one
+    /// that is read in time should not wait behind thousands.
+    #[serde(skip)]
+    pub strained_queue: usize,
 }
 
 /// How long what is new in a room waits for more, so that it goes out in fewer and larger writes. The wait counts from
@@ -82,6 +87,7 @@ impl Default for Limits {
             page_bytes: 256 << 10,
             flush_bytes: 64 << 10,
             gathering: Gathering::default(),
+            strained_queue: 64,
         }
     }
 }
@@ -89,6 +95,10 @@ impl Default for Limits {
 /// The longest wait for what is new to gather under [strain](crate::Strain), however many times longer it is then; a longer
 /// [`Gathering::max`] counts as it is. It stays below the half second that a delivery may take.
 pub const GATHERING_STRAINED_MAX: Duration = Duration::from_millis(400);
+
+/// Events up to which a wait may grow under strain. A write costs what some sixty events in it do: with many more, longer
+/// waits spare nothing, and only make what is written at once too large for the sockets.
+pub const GATHERED_STRAINED_MAX: u32 = 256;
 
 /// Connections of a room that [`Limits::tail_bytes`] is for.
 pub const TAIL_SHARES: usize = 256;

@@ -32,8 +32,9 @@ pub enum Strain {
     /// It gathers four times as long, and whoever runs the engine should let no new connection in: the engine itself lets in
     /// whom it is given.
     RefuseConnections,
-    /// Sends, edits and reactions are refused as `overloaded` before they are accepted. Deletions, and what a room's managers
-    /// do, go on: they may be what helps.
+    /// Sends, edits and reactions are refused as `overloaded`, before they are accepted, where more than a few wait for a commit
+    /// ([`Limits::strained_queue`](crate::Limits::strained_queue)): what can be done is done, and no more is promised. Deletions,
+    /// and what a room's managers do, go on: they may be what helps.
     RefuseSends,
 }
 

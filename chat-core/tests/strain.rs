@@ -6,22 +6,25 @@
 use std::time::Duration;
 
 use chat_core::{
-    After, Draft, Engine, ErrorCode, Identity, Incoming, Limits, LocalSession, MissingRooms, RoomDraft,
-    Strain,
+    After, CommandError, Draft, Engine, ErrorCode, Identity, Incoming, Limits, LocalSession, MissingRooms,
+    RoomDraft, Strain,
     limits::Gathering,
-    protocol::{Ephemeral, EventBody, HistoryQuery, RoomPatch},
+    protocol::{Ack, Ephemeral, EventBody, HistoryQuery, RoomPatch},
     rights::{Role, Standing, Visibility},
     store::MemoryStore,
     testing::{Calls, Fault, FaultyStore},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 const WINDOW: Duration = Duration::from_millis(90);
 /// What a timer may be late, and a commit may take.
 const SOON: Duration = Duration::from_millis(20);
 
-/// An engine for which each room is a busy one.
-async fn engine(store: FaultyStore) -> Engine {
+/// An engine for which each room is a busy one, and which lets so many sends wait where it refuses more.
+async fn engine(store: FaultyStore, strained_queue: usize) -> Engine {
     let mut limits = Limits::default();
     limits.gathering = Gathering {
         first: WINDOW,
@@ -29,12 +32,13 @@ async fn engine(store: FaultyStore) -> Engine {
         max: WINDOW,
         write_cost: Duration::from_secs(1),
     };
+    limits.strained_queue = strained_queue;
     let missing = MissingRooms::Create { rooms_max: 100 };
     Engine::builder(store).limits(limits).missing_rooms(missing).build().await.unwrap()
 }
 
 async fn calm() -> Engine {
-    engine(FaultyStore::new(MemoryStore::new())).await
+    engine(FaultyStore::new(MemoryStore::new()), 0).await
 }
 
 async fn enter(engine: &Engine, name: &str) -> LocalSession {
@@ -122,27 +126,41 @@ async fn what_is_new_gathers_longer_level_by_level() {
     }
 }
 
+/// Says something, and waits in a task of its own for what becomes of it.
+fn say(engine: &Engine, name: &str) -> JoinHandle<Result<Ack, CommandError>> {
+    let (engine, who) = (engine.clone(), Identity::new(name).unwrap());
+    tokio::spawn(async move {
+        let draft = Draft::text("hello").key(who.user.as_str());
+        engine.send(&who, &"lobby".try_into().unwrap(), draft).await
+    })
+}
+
 #[tokio::test(start_paused = true)]
-async fn new_sends_are_refused_and_what_was_accepted_is_kept_and_acked() {
+async fn new_sends_are_refused_where_some_wait_and_what_was_accepted_is_kept_and_acked() {
+    const QUEUE: usize = 2;
     let store = FaultyStore::new(MemoryStore::new());
-    let engine = engine(store.clone()).await;
-    let (mut ann, mut bob) = (enter(&engine, "ann").await, enter(&engine, "bob").await);
+    let engine = engine(store.clone(), QUEUE).await;
+    let _ann = enter(&engine, "ann").await;
     store.script(Calls::Appends, [Some(Fault::HoldBefore)]);
-    let under_way = tokio::spawn(async move { (ann.send("lobby", Draft::text("one").key("k1")).await, ann) });
+    let mut accepted = vec![say(&engine, "u0")];
     while store.holding() == 0 {
         sleep(Duration::from_millis(1)).await;
     }
     engine.set_strain(Strain::RefuseSends);
-    let refused = bob.send("lobby", Draft::text("two").key("k2")).await.unwrap_err();
+    for n in 1..=QUEUE {
+        accepted.push(say(&engine, &format!("u{n}")));
+        sleep(Duration::from_secs(1)).await;
+    }
+    let refused = say(&engine, "late").await.unwrap().unwrap_err();
     assert_eq!(refused.code, ErrorCode::Overloaded);
     assert!(refused.retry_after_ms.is_some(), "it says when to come again");
     store.release_all();
-    let (acked, _ann) = under_way.await.unwrap();
-    assert_eq!(acked.unwrap().seq.0, 1);
-    engine.set_strain(Strain::RefuseConnections);
-    let ack = bob.send("lobby", Draft::text("two").key("k2")).await.unwrap();
-    assert_eq!((ack.seq.0, ack.duplicate), (2, false), "a refused send was not kept");
-    assert_eq!(engine.tally().messages, 2);
+    for (seq, acked) in (1..).zip(accepted) {
+        assert_eq!(acked.await.unwrap().unwrap().seq.0, seq);
+    }
+    let ack = say(&engine, "late").await.unwrap().unwrap();
+    assert!(!ack.duplicate, "a refused send was not kept, and where nothing waits a new one is taken");
+    assert_eq!(engine.tally().messages, ack.seq.0);
 }
 
 #[tokio::test(start_paused = true)]

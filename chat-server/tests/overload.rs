@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use chat_core::{Engine, Strain, policy::AllowAll, store::MemoryStore};
-use chat_server::Server;
+use chat_core::{Engine, Limits, MissingRooms, Strain, store::MemoryStore};
+use chat_server::{OpenAuth, Server};
 use serde_json::{Value, json};
 use support::{Client, TestServer, upgrade_request};
 use tokio::{
@@ -15,9 +15,14 @@ use tokio::{
     time::{advance, sleep, timeout},
 };
 
-/// A server that is as hard pressed as a test says, whatever the machine is.
+/// A server that is as hard pressed as a test says, whatever the machine is. It refuses all sends where it refuses any.
 async fn calm() -> TestServer {
-    TestServer::serve(TestServer::builder(AllowAll).await.endure_overload().build()).await
+    let mut limits = Limits::default();
+    limits.strained_queue = 0;
+    let missing = MissingRooms::Create { rooms_max: 100 };
+    let engine = Engine::builder(MemoryStore::new()).limits(limits).missing_rooms(missing).build();
+    let builder = Server::builder(engine.await.unwrap()).authenticator(OpenAuth);
+    TestServer::serve(builder.endure_overload().build()).await
 }
 
 /// What a connection is told until the reply to a ping.

@@ -177,11 +177,14 @@ impl Engine {
     /// Says how hard pressed the node is, until it is said anew. Whoever runs the engine finds that out.
     ///
     /// ```
-    /// # use chat_core::{After, Draft, Engine, ErrorCode, Identity, MissingRooms, Strain, store::MemoryStore};
+    /// # use chat_core::{After, Draft, Engine, ErrorCode, Identity, Limits, MissingRooms, Strain, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let missing = MissingRooms::Create { rooms_max: 100 };
-    /// # let engine = Engine::builder(MemoryStore::new()).missing_rooms(missing).build().await?;
+    /// let mut limits = Limits::default();
+    /// limits.strained_queue = 0; // 64 unless set
+    /// let builder = Engine::builder(MemoryStore::new()).limits(limits);
+    /// # let engine = builder.missing_rooms(missing).build().await?;
     /// # let mut session = engine.connect(Identity::new("ann")?);
     /// # session.join("lobby", After::Live).await?;
     /// engine.set_strain(Strain::RefuseSends);

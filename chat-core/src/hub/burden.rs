@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Hub, lock};
-use crate::{metrics::Tally, store::Change, strain::Strain, time::Now};
+use crate::{committer::Committer, metrics::Tally, store::Change, strain::Strain, time::Now};
 
 impl Hub {
     /// From now on the node is as hard pressed as this.
@@ -27,8 +27,8 @@ impl Hub {
     }
 
     /// Whether a change is not accepted now.
-    pub(super) fn refuses(&self, change: &Change) -> bool {
+    pub(super) fn refuses(&self, committer: &Committer, change: &Change) -> bool {
         let is_said = matches!(change, Change::Message(_) | Change::Edit { .. } | Change::React { .. });
-        is_said && self.strain() >= Strain::RefuseSends
+        is_said && self.strain() >= Strain::RefuseSends && committer.waiting() >= self.limits.strained_queue
     }
 }

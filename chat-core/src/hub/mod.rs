@@ -165,12 +165,12 @@ impl Hub {
         if matches!(submission.append.change, Change::Message(_)) {
             self.metrics.received();
         }
-        if self.refuses(&submission.append.change) {
+        let mut committer = lock(&self.committer);
+        if self.refuses(&committer, &submission.append.change) {
             let error = CommandError::overloaded();
             self.metrics.send_failed(error.code);
             return Err(error);
         }
-        let mut committer = lock(&self.committer);
         let taken = committer.handle_append(now.mono, submission);
         // In between, the committer's own timer wakes it.
         if committer.depth() == 1 || committer.poll_timeout() == Some(Duration::ZERO) {

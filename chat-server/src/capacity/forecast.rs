@@ -83,8 +83,8 @@ const CPU: Priors<4> =
 /// grows: what is beyond the one is taken to be there anyway, however much it is.
 const OTHERS: Priors<4> = Priors { doubt: [100.0, 0.5, 0.5, 0.5], ..CPU };
 
-/// Of the time in commits: a commit, and what is in it. A fast disk's; a slow one shows within some samples.
-const COMMITS: Priors<2> = Priors { costs: [3e-4, 5e-6], doubt: [3.0, 10.0], noise: 5e-3 };
+/// Of the time in commits: a commit, and what is in it. A fast disk's: a slow one makes the commit dear, and its rows little.
+const COMMITS: Priors<2> = Priors { costs: [3e-4, 5e-6], doubt: [30.0, 3.0], noise: 5e-3 };
 
 /// Of the memory in bytes: the program itself, and a connection with what is on its way to it.
 const MEMORY: Priors<2> = Priors { costs: [20e6, 16e3], doubt: [1.0, 1.0], noise: 1e6 };

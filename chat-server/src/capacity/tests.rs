@@ -160,12 +160,12 @@ fn each_wall_can_be_the_first() {
 fn batches_that_can_grow_are_no_wall_yet() {
     let cheap = Costs { base: 1.0, message: 1e-4, write: 1e-5, byte: 1e-10, others: 0.0 };
     let (commit, row) = (4e-3, 5e-5);
-    // Four fifths of the time are spent in commits, but of batches of few rows.
+    // Up to seven tenths of the time are spent in commits, but of batches of few rows.
     let load = |people: f64| {
         let load = cheap.load(people / 2.0, 2.0);
         Load { commit_share: load.commits * commit + load.items * row, ..load }
     };
-    let loads = (0..60_u32).map(|second| load(500.0 + 25.0 * f64::from(second)));
+    let loads = (0..60_u32).map(|second| load(500.0 + 100.0 * f64::from(second)));
     let bounds = Bounds { memory_bytes: None, ..BOUNDS };
     let forecast = forecast_with(&mut Forecaster::new(bounds, None, Gathering::default()), loads);
     assert_eq!(forecast.first, Wall::Commits, "{forecast:?}");

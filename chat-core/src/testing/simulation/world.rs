@@ -409,6 +409,7 @@ impl World {
             history_page: self.rng.usize(2..20),
             flush_bytes: 1_000,
             rooms_per_connection: 10,
+            strained_queue: self.rng.usize(0..3),
             gathering: Gathering {
                 max: GATHERING_MAX * self.rng.u32(0..3) / 2,
                 // Each room counts as a busy one.
