@@ -92,6 +92,10 @@ const MEMORY: Priors<2> = Priors { costs: [20e6, 16e3], doubt: [1.0, 1.0], noise
 /// Of the processors that the server may use, the share that it can: beyond it latencies are no longer what they were.
 const OWN_CPU_SHARE: f64 = 0.8;
 
+/// Of the machine's processors, the most that the server leaves to others who take it whatever it does: a scheduler that is
+/// fair gives those who ask for more no more than that beside a server with as many threads.
+const YIELDED_SHARE: f64 = 0.5;
+
 /// Of back to back batches of the largest size, the share that it can have: beyond it they queue.
 const COMMITS_SHARE: f64 = 0.8;
 
@@ -209,9 +213,10 @@ impl Forecaster {
             Wall::Cpu => {
                 let own = now.own_cpu * growth_of(&self.cpu, &parts(now), &parts(then));
                 let own_used = own / (1e3 * self.bounds.processors * OWN_CPU_SHARE);
-                let machine_used = now.machine_cpu.zip(now.others_cpu).map(|(all, others)| {
-                    (own + others * growth_of(&self.others, &parts(now), &parts(then))) / all
-                });
+                let machine_used = now
+                    .machine_cpu
+                    .zip(now.others_cpu)
+                    .map(|(all, others)| (own + self.others_cpu(others, all, now, then)) / all);
                 Some(machine_used.map_or(own_used, |machine_used| own_used.max(machine_used)))
             }
             Wall::Commits => {
@@ -236,6 +241,18 @@ impl Forecaster {
                 places.into_iter().chain(files).reduce(f64::max)
             }
         }
+    }
+
+    /// What others would take of the processors: what grows with the load, and what is there anyway.
+    fn others_cpu(&self, others: f64, all: f64, now: &Load, then: &Load) -> f64 {
+        let fitted = self.others.predict(&parts(now));
+        if fitted <= 0.0 {
+            return others;
+        }
+        let scale = others / fitted;
+        let [constant, ..] = self.others.costs();
+        let growing = self.others.predict(&parts(then)) - constant;
+        growing * scale + (constant * scale).min(all * YIELDED_SHARE)
     }
 
     /// The load at so many times the connections.
