@@ -1,6 +1,11 @@
 //! The server as a value: what its parts share, and how it is mounted, run and ended.
 
-use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    num::NonZeroUsize,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -85,6 +90,7 @@ struct Shared {
     metrics: Option<Metrics>,
     rates: Option<Rates>,
     under_overload: UnderOverload,
+    watched: OnceLock<()>,
     drain_limit: Duration,
     lifecycle: Lifecycle,
 }
@@ -167,8 +173,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Has the server serve everybody as ever while it has more to do than it can. Without this, [`Server::serve`] leaves
-    /// off in the order of [`Strain`](chat_core::Strain), and goes back by itself.
+    /// Has the server serve everybody as ever while it has more to do than it can. Without this, a server that is
+    /// [watched](Server::watch) leaves off in the order of [`Strain`](chat_core::Strain), and goes back by itself.
     pub const fn endure_overload(mut self) -> Self {
         self.0.under_overload = UnderOverload::Endure;
         self
@@ -199,6 +205,7 @@ impl Server {
             metrics: None,
             rates: None,
             under_overload: UnderOverload::default(),
+            watched: OnceLock::new(),
             drain_limit: DRAIN_WAIT_DEFAULT,
             lifecycle: Lifecycle::default(),
         })
@@ -251,7 +258,8 @@ impl Server {
         if let Some(metrics) = self.0.metrics.clone() {
             self.lifecycle().spawn(keep_up(metrics, self.lifecycle().clone()));
         }
-        self.lifecycle().spawn(watch::keep(self.clone()));
+        let watched = self.clone();
+        self.lifecycle().spawn(async move { watched.watch().await });
         if let Some(tls) = self.0.tls.clone() {
             self.lifecycle().spawn(tls.keep_fresh(self.lifecycle().clone()));
         }
@@ -284,6 +292,18 @@ impl Server {
         let own = door.lifecycle.clone();
         listen::accept(listener, door, shutdown).await;
         own.drain(self.0.drain_limit).await;
+    }
+
+    /// Looks at the server until it drains: what it can bear, for the figures, and whether what it does is too much, for what it
+    /// then [leaves off](ServerBuilder::endure_overload). [`serve`](Self::serve) sees to it; a service that mounts the
+    /// [`router`](Self::router) gives it a task. One at a time is enough: a second one ends at once.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves figures and strain as they were last.
+    pub async fn watch(&self) {
+        if self.0.watched.set(()).is_ok() {
+            watch::keep(self).await;
+        }
     }
 
     /// Closes all sockets, within `limit`: every command that has arrived is answered first, and each is closed with

@@ -24,7 +24,7 @@ pub(crate) enum UnderOverload {
 }
 
 /// Looks again and again until a drain begins. Then nothing is refused any more that was let in.
-pub(crate) async fn keep(server: Server) {
+pub(crate) async fn keep(server: &Server) {
     describe_gauge!("chat_overload_level", "What the server leaves off: 0 nothing, to 4 new sends.");
     let mut drain = pin!(server.lifecycle().drain_begins());
     let (began, engine) = (Instant::now(), server.engine());
