@@ -211,3 +211,15 @@ fn people_who_come_and_go_do_not_make_messages_dear() {
     let loads = std::iter::repeat_n(storm, 10).chain(std::iter::repeat_n(calm, 20));
     assert_near(members(&forecast(loads)), COSTS.breaking(|load| load.own_cpu >= 1600.0), 0.15);
 }
+
+#[test]
+fn the_rooms_of_docs_performance_foretell_the_one_that_fills_the_machine() {
+    // Members, and ms/s of server and tool, both on two processors, which they fill at 4,000 members.
+    for (members, own_cpu, tool_cpu) in
+        [(1000.0, 153.0, 130.0), (2000.0, 326.0, 307.0), (3000.0, 650.0, 560.0)]
+    {
+        let load = Load { own_cpu, others_cpu: Some(tool_cpu), ..COSTS.load(1.0, members) };
+        let breaking = forecast(std::iter::repeat_n(load, 30)).breaking[Growth::Members as usize];
+        assert_near(breaking, 4000.0, 0.1);
+    }
+}
