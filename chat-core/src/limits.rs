@@ -37,8 +37,8 @@ pub struct Limits {
     #[serde(skip)]
     pub gathering: Gathering,
     /// Sends, edits and reactions that wait for a commit beside the one under way, in all, where the node
-    /// [refuses](crate::Strain::RefuseSends) more. Past it: `overloaded`. It is small: with what is late by seconds, even one
-    /// that is read in time should not wait behind thousands.
+    /// [refuses](crate::Strain::RefuseSends) more. Past it: `overloaded`. Small, so that what is taken does not wait for seconds;
+    /// yet a quarter of the largest batch, so that a commit of as many is not much dearer for each.
     #[serde(skip)]
     pub strained_queue: usize,
 }
@@ -87,7 +87,7 @@ impl Default for Limits {
             page_bytes: 256 << 10,
             flush_bytes: 64 << 10,
             gathering: Gathering::default(),
-            strained_queue: 64,
+            strained_queue: 256,
         }
     }
 }

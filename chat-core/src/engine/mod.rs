@@ -182,7 +182,7 @@ impl Engine {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let missing = MissingRooms::Create { rooms_max: 100 };
     /// let mut limits = Limits::default();
-    /// limits.strained_queue = 0; // 64 unless set
+    /// limits.strained_queue = 0; // 256 unless set
     /// let builder = Engine::builder(MemoryStore::new()).limits(limits);
     /// # let engine = builder.missing_rooms(missing).build().await?;
     /// # let mut session = engine.connect(Identity::new("ann")?);

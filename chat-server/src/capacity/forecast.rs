@@ -84,7 +84,7 @@ const CPU: Priors<4> =
 const OTHERS: Priors<4> = Priors { doubt: [100.0, 0.5, 0.5, 0.5], ..CPU };
 
 /// Of the time in commits: a commit, and what is in it. A fast disk's: a slow one makes the commit dear, and its rows little.
-const COMMITS: Priors<2> = Priors { costs: [3e-4, 5e-6], doubt: [30.0, 3.0], noise: 5e-3 };
+const COMMITS: Priors<2> = Priors { costs: [3e-4, 1e-5], doubt: [30.0, 3.0], noise: 5e-3 };
 
 /// Of the memory in bytes: the program itself, and a connection with what is on its way to it.
 const MEMORY: Priors<2> = Priors { costs: [20e6, 16e3], doubt: [1.0, 1.0], noise: 1e6 };
