@@ -142,8 +142,9 @@ pub const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// Looks between two reckonings of what the server can bear.
 pub const LOOKS_PER_RECKONING: u32 = 4;
 
-/// How long the signs of a higher level of overload must last until the server goes to the next one.
-pub const OVERLOAD_RISE: Duration = Duration::from_secs(1);
+/// How long the signs of a higher level of overload must last until the server goes to the next one. Two looks and more, so
+/// that a moment is no reason; and no longer, as what is accepted meanwhile has to be done.
+pub const OVERLOAD_RISE: Duration = Duration::from_millis(500);
 
 /// How long the signs of a level must be gone until the server goes back to the one before.
 pub const OVERLOAD_FALL: Duration = Duration::from_secs(3);

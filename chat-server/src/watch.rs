@@ -68,7 +68,7 @@ fn show(strain: Strain) {
     gauge!("chat_overload_level").set(f64::from(strain as u8));
 }
 
-/// Once a second at most, as levels last that long.
+/// Twice a second at most, as levels last that long.
 fn tell(before: Strain, strain: Strain, signs: &Signs) {
     show(strain);
     let Signs { own_cpu, machine_cpu, timer_late, commit_wait } = signs;
