@@ -83,8 +83,10 @@ const CPU: Priors<4> =
 /// grows: what is beyond the one is taken to be there anyway, however much it is.
 const OTHERS: Priors<4> = Priors { doubt: [100.0, 0.5, 0.5, 0.5], ..CPU };
 
-/// Of the time in commits: a commit, and what is in it. A fast disk's: a slow one makes the commit dear, and its rows little.
-const COMMITS: Priors<2> = Priors { costs: [3e-4, 1e-5], doubt: [30.0, 3.0], noise: 5e-3 };
+/// Seconds that one more row makes a commit longer: on SQLite 3 µs where all are of one room, 22 where each is of another.
+/// It cannot be had from commits as they come: one that was slow, for whatever reason, makes the next a large one, and rows
+/// seem dear.
+const ROW_SECONDS: f64 = 20e-6;
 
 /// Of the memory in bytes: the program itself, and a connection with what is on its way to it.
 const MEMORY: Priors<2> = Priors { costs: [20e6, 16e3], doubt: [1.0, 1.0], noise: 1e6 };
@@ -129,7 +131,6 @@ pub(super) struct Forecaster {
     cpu: Fit<4>,
     /// What others take of the processors grows with the load where they are the server's clients.
     others: Fit<4>,
-    commits: Fit<2>,
     memory: Fit<2>,
     recent: VecDeque<Load>,
 }
@@ -142,7 +143,6 @@ impl Forecaster {
             gathering,
             cpu: Fit::new(CPU),
             others: Fit::new(OTHERS),
-            commits: Fit::new(COMMITS),
             memory: Fit::new(MEMORY),
             recent: VecDeque::new(),
         }
@@ -159,9 +159,6 @@ impl Forecaster {
             if let Some(others) = load.others_cpu {
                 self.others.learn(parts(load), others);
             }
-        }
-        if load.commits > 0.0 {
-            self.commits.learn([load.commits, load.items], load.commit_share);
         }
         if let Some(bytes) = load.resident_bytes {
             self.memory.learn([1.0, load.connections], bytes);
@@ -219,12 +216,7 @@ impl Forecaster {
                     .map(|(all, others)| (own + self.others_cpu(others, all, now, then)) / all);
                 Some(machine_used.map_or(own_used, |machine_used| own_used.max(machine_used)))
             }
-            Wall::Commits => {
-                #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
-                let batch = BATCH_ITEMS_MAX as f64;
-                let seconds = self.commits.predict(&[1.0, batch]);
-                Some(then.items * seconds / batch / COMMITS_SHARE)
-            }
+            Wall::Commits => Some(then.items * full_row_seconds(now) / COMMITS_SHARE),
             Wall::Network => {
                 let growth = if now.bytes > 0.0 { then.bytes / now.bytes } else { 1.0 };
                 Some(now.link_share? * growth / LINK_SHARE)
@@ -291,6 +283,19 @@ impl Forecaster {
         let times = 1.0 / (window.as_secs_f64() + 1.0 / of_room);
         load.messages + load.connections * times * (readers - 1.0) / readers
     }
+}
+
+/// What a row takes of the time in commits where batches are as large as they get.
+fn full_row_seconds(now: &Load) -> f64 {
+    if now.commits <= 0.0 {
+        return 0.0;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+    let batch_max = BATCH_ITEMS_MAX as f64;
+    let (batch, seconds) = (now.items / now.commits, now.commit_share / now.commits);
+    // Not all of a commit can be its rows.
+    let row_seconds = ROW_SECONDS.min(seconds / batch.max(1.0));
+    (seconds + row_seconds * (batch_max - batch).max(0.0)) / batch_max
 }
 
 const fn parts(load: &Load) -> [f64; 4] {
