@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Told;
+use super::{Event, Told};
 use crate::client::{Fault, Kind, Settled, Watch};
 
 /// Puts what is heard into words, in order.
@@ -20,7 +20,7 @@ impl<'a> Heard<'a> {
 
 impl Watch for Heard<'_> {
     fn delivered(&mut self, room: usize, event: &[u8], is_live: bool) {
-        match serde_json::from_slice(event) {
+        match Event::read(event) {
             Ok(event) => self.told.push_back(Told::Event { room, event, is_live }),
             Err(_) => self.fault(Fault::unreadable(event)),
         }

@@ -117,6 +117,19 @@ async fn a_meta_that_looks_like_the_seam_of_a_batch_is_none() {
 }
 
 #[tokio::test]
+async fn a_message_is_told_however_deep_its_meta_is() {
+    // So deep the server lets it be: it is a value of its own there.
+    let depth = 127;
+    let (mut scene, mut visit) = Scene::joined().await;
+    let meta = r#"{"a":"#.repeat(depth) + "1" + &"}".repeat(depth);
+    let mut deep = typed(&event(6, "ann", "x"));
+    deep.insert_str(deep.len() - 1, &format!(r#","meta":{meta}"#));
+    visit.socket.send(Message::text(format!("[{deep},{}]", typed(&event(7, "ann", "y"))))).await.unwrap();
+    scene.until(|told| matches!(told, Told::Event { event, .. } if event.seq == 7)).await;
+    assert_eq!(scene.seqs(), [6, 7]);
+}
+
+#[tokio::test]
 async fn an_ack_that_has_lost_its_place_to_retention_settles_what_was_sent() {
     let (mut scene, mut visit) = Scene::joined().await;
     scene.driver.send(0, draft("a")).unwrap();
