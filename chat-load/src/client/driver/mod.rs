@@ -275,7 +275,8 @@ impl Driver {
             _ => Duration::ZERO,
         };
         let is_signed_out = matches!(loss, Loss::Closed(Some(SIGNED_OUT)));
-        if is_signed_out || !self.client.is_welcome() {
+        // Where there is no other to be had, the last one is still the best.
+        if self.entry.renews() && (is_signed_out || !self.client.is_welcome()) {
             self.token = None;
         }
         self.client.lost();

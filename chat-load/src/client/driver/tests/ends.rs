@@ -194,6 +194,21 @@ async fn a_token_that_comes_while_a_connection_is_opened_is_the_one_to_show() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_renewed_is_not_given_up_for_the_first_one() {
+    let mut scene = Scene::set(Entry::Token("t1".to_owned())).await;
+    let mut visit = shows(&mut scene, "t1").await;
+    visit.welcome("me").await;
+    scene.during(visit.hears()).await;
+    scene.driver.renew("t2");
+    assert_eq!(scene.during(visit.hears()).await["token"], "t2");
+    drop(visit);
+    drop(shows(&mut scene, "t2").await); // without a welcome
+    let visit = shows(&mut scene, "t2").await;
+    visit.close(4001).await;
+    assert!(matches!(scene.stops().await, Stopped::Closed(4001)));
+}
+
+#[tokio::test]
 async fn one_that_is_taken_for_somebody_else_stops() {
     let (mut scene, visit) = Scene::joined().await;
     drop(visit);
