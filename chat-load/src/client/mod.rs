@@ -227,7 +227,7 @@ impl Client {
             return Ordering::Equal;
         }
         let room = &self.rooms[at];
-        let order = seq.cmp(&(room.position() + 1));
+        let order = seq.cmp(&room.position().saturating_add(1));
         if order == Ordering::Greater {
             self.end = Some(End::Astray(format!("{}: {seq} came after {}", room.name, room.position())));
         }

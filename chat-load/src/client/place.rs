@@ -46,7 +46,7 @@ impl Place {
 
     /// How many numbers up to the position have not come.
     pub fn lost(&self) -> u64 {
-        self.missing.len() as u64 + self.uncounted
+        self.uncounted.saturating_add(self.missing.len() as u64)
     }
 
     /// Takes the next number of the stream.
@@ -68,7 +68,7 @@ impl Place {
         let room = (MISSING_MAX - self.missing.len()) as u64;
         let remembered = last.min(self.position + room);
         self.missing.extend(first..=remembered);
-        self.uncounted += last - remembered;
+        self.uncounted = self.uncounted.saturating_add(last - remembered);
         self.position = seq;
         Step::Beyond { first, last }
     }
@@ -100,5 +100,8 @@ mod tests {
         assert_eq!(place.missing.len(), MISSING_MAX);
         assert_eq!(place.lost(), u64::MAX - 1);
         assert_eq!(place.step(MISSING_MAX as u64), Step::Late);
+        place.begin_anew(0);
+        place.step(u64::MAX);
+        assert_eq!(place.lost(), u64::MAX, "it does not go round");
     }
 }

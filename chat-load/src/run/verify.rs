@@ -62,7 +62,7 @@ pub(super) fn verify(users: &[Rc<User>], shared: &Shared) -> Verdict {
         }
     }
     for (ledger, end) in tally.ledgers.iter().zip(&ends) {
-        tally.verdict.numbers_unaccounted += ledger.unaccounted(*end);
+        add(&mut tally.verdict.numbers_unaccounted, ledger.unaccounted(*end));
     }
     tally.verdict.lost += tally.board.holes();
     if let Some(others) = tally.board.others_told()
@@ -71,6 +71,11 @@ pub(super) fn verify(users: &[Rc<User>], shared: &Shared) -> Verdict {
         tally.note("all", &others);
     }
     tally.verdict.clone()
+}
+
+/// A server may say any number: a sum of them stays at the highest, and does not go round to nothing.
+const fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 fn verify_ours(user: &User, client: &Client, ends: &[u64], tally: &mut Tally) {
@@ -87,7 +92,8 @@ fn verify_ours(user: &User, client: &Client, ends: &[u64], tally: &mut Tally) {
         if waiting > 0 {
             tally.note(&user.name, &format!("{}: {waiting} have no ack", room.name()));
         }
-        tally.verdict.lost += behind + room.lost();
+        add(&mut tally.verdict.lost, behind);
+        add(&mut tally.verdict.lost, room.lost());
         tally.verdict.acks_missing += waiting + room.skipped();
     }
 }
@@ -138,5 +144,24 @@ mod tests {
             () = again => {}
         }
         assert_eq!(verify(&users, &shared).doubled, 1);
+    }
+
+    #[tokio::test]
+    async fn a_number_beyond_all_reason_is_lost_messages_and_ends_no_run() {
+        let (user, shared) = ann(([127, 0, 0, 1], 1).into());
+        user.voice.borrow_mut().opened();
+        hear(&user, &shared, r#"{"type":"welcome","protocol":"chat.v1"}"#);
+        hear(&user, &shared, r#"{"type":"joined","id":1,"room":"r","epoch":"e","last_seq":0}"#);
+        let seq = 9_999_999_999_999_999_999_u64;
+        let message = format!(r#"{{"type":"message","room":"r","seq":{seq},"from":"bob","text":"hi"}}"#);
+        hear(&user, &shared, &message);
+        let reset = format!(
+            r#"{{"type":"joined","id":2,"room":"r","epoch":"e","last_seq":{},"reset":true}}"#,
+            u64::MAX
+        );
+        hear(&user, &shared, &reset);
+        hear(&user, &shared, &message);
+        let verdict = verify(&[user], &shared);
+        assert_eq!((verdict.lost, verdict.numbers_unaccounted), (seq - 1, u64::MAX));
     }
 }

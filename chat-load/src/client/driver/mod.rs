@@ -135,7 +135,7 @@ impl Driver {
             match told {
                 Told::Began { room: began, .. } if *began == room => return None,
                 Told::Event { room: other, event, .. } if *other == room => {
-                    position.after = event.seq - 1;
+                    position.after = event.seq.saturating_sub(1);
                     return Some(position);
                 }
                 _ => {}
