@@ -5,6 +5,9 @@ use std::fmt;
 /// A frame longer than this is taken for rubbish, 16 MiB: the server sends at most a page in one.
 pub const FRAME_BYTES_MAX: u64 = 16 << 20;
 
+/// RFC 6455 lets no ping, pong or close be longer.
+const CONTROL_BYTES_MAX: u64 = 125;
+
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -44,7 +47,7 @@ pub enum BadFrame {
     /// RFC 6455 knows none.
     #[error("a frame has the unknown opcode {0}")]
     Opcode(u8),
-    /// Longer than [`FRAME_BYTES_MAX`].
+    /// Longer than [`FRAME_BYTES_MAX`], or a ping, pong or close of more than 125 bytes.
     #[error("a frame says that it has {0} bytes")]
     TooLong(u64),
 }
@@ -132,12 +135,13 @@ impl Head {
         if second & 0x80 != 0 {
             return Err(BadFrame::Masked);
         }
-        match opcode {
-            TEXT | CLOSE | PING | PONG => {}
+        let longest = match opcode {
+            TEXT => FRAME_BYTES_MAX,
+            CLOSE | PING | PONG => CONTROL_BYTES_MAX,
             BINARY => return Err(BadFrame::Binary),
             _ => return Err(BadFrame::Opcode(opcode)),
-        }
-        let payload_bytes = usize::try_from(length).ok().filter(|_| length <= FRAME_BYTES_MAX);
+        };
+        let payload_bytes = usize::try_from(length).ok().filter(|_| length <= longest);
         let payload_bytes = payload_bytes.ok_or(BadFrame::TooLong(length))?;
         Ok(Some(Self { opcode, bytes, payload_bytes }))
     }
@@ -292,6 +296,7 @@ mod tests {
             (&[0x82, 0], BadFrame::Binary),
             (&[0x8b, 0], BadFrame::Opcode(11)),
             (&[0x81, 127, 0, 0, 0, 0, 1, 0, 0, 1], BadFrame::TooLong((16 << 20) + 1)),
+            (&[0x89, 126, 0, 126], BadFrame::TooLong(126)),
         ] {
             assert_eq!(Frames::default().feed(bytes, |_| unreachable!()), Err(wanted));
         }

@@ -13,6 +13,10 @@ use tokio::{
 
 use super::Frames;
 
+/// While more than this is unwritten, 1 MiB, pings are not answered: who asks without end and does not read gets no more
+/// of our memory, and who reads hears from us without it.
+const UNANSWERED_BYTES_MAX: usize = 1 << 20;
+
 /// What the socket has not taken yet. Its bound is that of the messages that wait for acks; where there are none, whoever
 /// talks looks at it.
 #[derive(Debug)]
@@ -39,8 +43,17 @@ impl Link {
         self.unwritten.len()
     }
 
+    pub(crate) const fn answers_pings(&self) -> bool {
+        self.unwritten.len() <= UNANSWERED_BYTES_MAX
+    }
+
     pub(crate) const fn is_flushed(&self) -> bool {
         self.unwritten.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -373,12 +373,13 @@ fn feed(
     hearing: &mut Hearing<'_>,
 ) -> Result<(), Loss> {
     let mut closed = None;
+    let answers_pings = link.answers_pings();
     let fed = link.frames.feed(bytes, |frame| {
         hearing.tally.traffic.frames += 1;
         match frame {
             Frame::Text(text) => hears.hear(text, hearing),
-            Frame::Ping(payload) => hears.pong(payload),
-            Frame::Pong => {}
+            Frame::Ping(payload) if answers_pings => hears.pong(payload),
+            Frame::Ping(_) | Frame::Pong => {}
             Frame::Close(code) => closed = Some(code),
         }
     });

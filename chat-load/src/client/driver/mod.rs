@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use self::{entry::Pending, socket::Socket};
 pub use self::{
@@ -32,6 +32,9 @@ use super::{
 
 /// So much is read at once: what it brings is told before more is read.
 const READ_BYTES: usize = 16 << 10;
+
+/// Who has not taken a goodbye by then does not wait for one.
+const GOODBYE_MAX: Duration = Duration::from_secs(10);
 
 /// A user's client of some rooms, over one connection after another, as `docs/reconnect.md` has it: nothing is lost, nothing
 /// is told twice, and what was sent is kept once.
@@ -192,7 +195,8 @@ impl Driver {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Says goodbye. Dropping the driver instead is to the server as a lost network.
+    /// Says goodbye, to a server that takes it within ten seconds. Dropping the driver instead is to the server as a lost
+    /// network.
     ///
     /// # Cancel safety
     /// Dropping it closes the connection, perhaps without the goodbye.
@@ -202,8 +206,8 @@ impl Driver {
             let mut goodbye = Vec::new();
             put_close(&mut goodbye);
             socket.link.write(&goodbye);
-            // A connection that breaks here has ended as well.
-            let _ = poll_fn(|cx| socket.link.poll_flush(cx)).await;
+            // A connection that breaks here, or takes nothing, has ended as well.
+            let _ = timeout(GOODBYE_MAX, poll_fn(|cx| socket.link.poll_flush(cx))).await;
         }
     }
 

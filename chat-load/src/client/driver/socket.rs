@@ -57,6 +57,9 @@ impl Socket {
             client.resend();
         }
         self.write(client);
+        // Here, and not only where there is nothing to read: who reads slower than others talk would say nothing. An error
+        // is told by the next read.
+        let _ = self.link.poll_flush(cx);
         match self.link.poll_read(cx, buffer) {
             Poll::Ready(Ok([])) => return Poll::Ready(Err(Loss::Closed(None))),
             Poll::Ready(Ok(bytes)) => return Poll::Ready(self.hear(bytes, client, told)),
@@ -99,10 +102,11 @@ impl Socket {
         }
         let mut heard = Heard::new(told);
         let mut closed = None;
+        let answers_pings = self.link.answers_pings();
         let fed = self.link.frames.feed(bytes, |frame| match frame {
             Frame::Text(text) => client.hear(text, &mut heard),
-            Frame::Ping(payload) => client.pong(payload),
-            Frame::Pong => {}
+            Frame::Ping(payload) if answers_pings => client.pong(payload),
+            Frame::Ping(_) | Frame::Pong => {}
             Frame::Close(code) => closed = Some(code),
         });
         let fault = heard.fault;
@@ -155,7 +159,75 @@ fn due(heard: Instant, is_asked: bool, now: Instant) -> Due {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::poll_fn, pin::pin};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
+    use crate::client::Subprotocol;
+
+    /// What a driver has of a connection, and the other side of it.
+    struct Scene {
+        socket: Socket,
+        client: Client,
+        server: TcpStream,
+    }
+
+    impl Scene {
+        async fn set() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let client = Client::new(Subprotocol::Batch, "k", []).healing();
+            Self { socket: Socket::new(Link::new(ours.unwrap())), client, server: theirs.unwrap().0 }
+        }
+
+        /// Reads once.
+        async fn hear(&mut self) -> Result<(), Loss> {
+            let (mut buffer, mut told) = ([0; 4096], VecDeque::new());
+            poll_fn(|cx| self.socket.poll(cx, &mut self.client, &mut buffer, &mut told)).await
+        }
+    }
+
+    /// More than two sockets hold.
+    const MUCH_BYTES: usize = 32 << 20;
+
+    #[tokio::test]
+    async fn what_is_to_be_said_goes_out_where_there_is_always_more_to_hear() {
+        let mut scene = Scene::set().await;
+        scene.socket.link.write(&vec![0; MUCH_BYTES]);
+        let unwritten = scene.socket.link.unwritten_bytes();
+        scene.server.read_exact(&mut vec![0; MUCH_BYTES - unwritten]).await.unwrap();
+        scene.server.write_all(&[0x8a, 0]).await.unwrap();
+        scene.socket.link.stream().writable().await.unwrap();
+        scene.socket.link.stream().readable().await.unwrap();
+        scene.hear().await.unwrap();
+        assert!(scene.socket.link.unwritten_bytes() < unwritten);
+    }
+
+    #[tokio::test]
+    async fn pings_without_end_of_a_server_that_does_not_read_take_no_memory_without_end() {
+        let mut scene = Scene::set().await;
+        let ping = [&[0x89, 125][..], &[7; 125]].concat();
+        let pings = ping.repeat(MUCH_BYTES / ping.len());
+        let mut most = 0;
+        let mut said = pin!(scene.server.write_all(&pings));
+        let mut buffer = [0; 4096];
+        loop {
+            tokio::select! {
+                biased;
+                heard = poll_fn(|cx| {
+                    scene.socket.poll(cx, &mut scene.client, &mut buffer, &mut VecDeque::new())
+                }) => heard.unwrap(),
+                said = &mut said => break said.unwrap(),
+            }
+            most = most.max(scene.socket.link.unwritten_bytes());
+        }
+        assert!(((1 << 20)..(2 << 20)).contains(&most), "{most}");
+    }
 
     #[test]
     fn whatever_is_heard_puts_the_question_off() {

@@ -128,6 +128,19 @@ async fn a_silence_is_asked_about_and_one_that_stays_ends_the_connection() {
     assert!(asked.elapsed() >= QUIET_MAX + PONG_MAX, "{:?}", asked.elapsed());
 }
 
+#[tokio::test]
+async fn a_goodbye_that_nobody_takes_is_not_waited_for_without_end() {
+    let (mut scene, visit) = Scene::joined().await;
+    // More than a socket holds of what its other side does not read.
+    let text = "x".repeat(32 << 10);
+    for n in 0..1000 {
+        scene.driver.send(0, Draft { text: text.clone(), ..draft(&n.to_string()) }).unwrap();
+    }
+    tokio::time::pause();
+    timeout(GOODBYE_MAX * 2, scene.driver.end()).await.expect("it has a bound");
+    drop(visit);
+}
+
 /// Gives these tokens, one after the other.
 fn tokens(answers: impl IntoIterator<Item = Result<&'static str, NoToken>>) -> Entry {
     let mut answers: VecDeque<_> = answers.into_iter().collect();
