@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io, time::Duration};
 
 /// A process cannot be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("the {what} of process {pid} cannot be read from {path}")]
+#[error("the {what} of process {pid} cannot be read from {path}: has it ended?")]
 pub struct ProcessError {
     pid: u32,
     what: &'static str,

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
@@ -25,6 +25,9 @@ const INSTALL_MAX: Duration = Duration::from_mins(5);
 
 /// What it says once it serves.
 const LISTENING: &str = "listening on ";
+
+/// Its first line is no longer, or it is none that says this.
+const LINE_BYTES_MAX: u64 = 4 << 10;
 
 /// Stands for the temporary folder in the arguments of another's server.
 const FOLDER: &str = "{folder}";
@@ -163,11 +166,12 @@ async fn listening(
 ) -> Result<(Target, BufReader<ChildStdout>), StartError> {
     let failed = |source| StartError::Program { program: program.to_owned(), source };
     let mut said = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut line = String::new();
-    said.read_line(&mut line).await.map_err(failed)?;
+    let mut line = Vec::new();
+    (&mut said).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await.map_err(failed)?;
     if line.is_empty() {
         return Err(StartError::Ended(child.wait().await.map_err(failed)?));
     }
+    let line = String::from_utf8_lossy(&line).into_owned();
     let Some(url) = line.trim().strip_prefix(LISTENING) else { return Err(StartError::Unheard(line)) };
     let target = url.parse().map_err(|error| StartError::Target(url.to_owned(), error))?;
     Ok((target, said))
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_server_gets_its_arguments_and_no_others_and_afolder_that_goes_with_it() {
+    async fn another_server_gets_its_arguments_and_no_others_and_a_folder_that_goes_with_it() {
         let script = r#"echo hi > "$0"; echo "listening on http://127.0.0.1:9"; exec sleep 60"#;
         let server = start(script).await.unwrap();
         let folder = server.folder().to_owned();
@@ -216,5 +220,9 @@ mod tests {
         assert!(ended.to_string().contains("exit status: 3 before it served"), "{ended}");
         let strange = start("echo hello").await.unwrap_err();
         assert!(strange.to_string().contains(r#""hello\n""#), "{strange}");
+        let binary = start(r"printf '\377\n'").await.unwrap_err();
+        assert!(matches!(binary, StartError::Unheard(_)), "{binary}");
+        let endless = start("exec tr '\\0' x </dev/zero").await.unwrap_err();
+        assert!(matches!(&endless, StartError::Unheard(said) if said.len() < 1 << 16), "{endless}");
     }
 }
