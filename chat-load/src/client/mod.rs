@@ -19,6 +19,7 @@ pub mod http;
 mod link;
 mod loss;
 mod outbox;
+mod pace;
 mod pauses;
 mod place;
 mod rooms;
@@ -49,6 +50,7 @@ pub use self::{
 };
 use self::{
     outbox::Reply,
+    pace::Pace,
     rooms::Seat,
     words::{Answer, own_key, put_join},
 };
@@ -90,6 +92,8 @@ pub struct Client {
     command: Vec<u8>,
     end: Option<End>,
     retry_after: Option<Duration>,
+    /// Of one that heals.
+    pace: Pace,
 }
 
 impl Client {
@@ -110,6 +114,7 @@ impl Client {
             command: Vec::new(),
             end: None,
             retry_after: None,
+            pace: Pace::default(),
         }
     }
 
@@ -180,6 +185,7 @@ impl Client {
             Ok([]) | Err(_) => watch.fault(Fault::unreadable(text)),
             Ok(objects) => objects.iter().for_each(|object| self.hear_object(object.get().as_bytes(), watch)),
         }
+        self.send_waiting();
     }
 
     #[inline]
@@ -370,6 +376,9 @@ impl Client {
             (Some(at), Some(id)) if helps && answer.code != "internal" => {
                 self.reply(at, id, None, watch);
                 self.retry_after = Some(self.retry_after.map_or(wait, |other| other.max(wait)));
+                if self.stance == Stance::Heals {
+                    self.hold(&answer.code, wait);
+                }
             }
             (Some(at), Some(id)) => {
                 // It is settled: nobody has it, and it is not sent again.

@@ -58,6 +58,16 @@ impl Outbox {
         self.waiting.len() + self.unsent.len()
     }
 
+    /// How many were sent on this connection and have no answer yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether something is to be sent, again or for the first time.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.len() >= WAITING_MAX
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{
     Client, Draft, Stage, Stance, frames,
     outbox::Sent,
-    rooms::Seat,
+    pace::{Pace, Release, UNANSWERED_MAX},
+    rooms::{Room, Seat},
     words::{put_auth, put_send},
 };
 
@@ -15,6 +16,8 @@ impl Client {
         self.stage = Stage::Opened;
         self.output.clear();
         self.end = None;
+        self.pace = Pace::default();
+        self.retry_after = None;
     }
 
     /// The connection is gone, with whatever was on its way.
@@ -63,18 +66,53 @@ impl Client {
     }
 
     fn put(&mut self, room: usize, sent: Sent) {
-        if self.rooms[room].seat == Seat::Live {
+        if self.rooms[room].seat == Seat::Live && self.stance == Stance::Verifies {
             self.put_send(room, sent);
         } else {
             self.rooms[room].outbox.hold(sent);
+            self.resend_in(room);
         }
     }
 
-    /// Sends what waits to be sent again.
+    /// Sends what waits to be sent again. One that heals sends one message, where it was too fast, and wants to be asked
+    /// for the next one [later](Self::take_retry_after).
     pub fn resend(&mut self) {
+        match self.pace.release() {
+            Release::All => self.send_waiting(),
+            Release::One => {
+                let next = |room: &Room| room.seat == Seat::Live && room.outbox.has_unsent();
+                if let Some(room) = self.rooms.iter().position(next)
+                    && let Some(sent) = self.rooms[room].outbox.next_unsent()
+                {
+                    self.put_send(room, sent);
+                }
+                if self.rooms.iter().any(|room| room.outbox.has_unsent()) {
+                    self.retry_after = Some(self.pace.step());
+                } else {
+                    self.pace = Pace::default();
+                }
+            }
+        }
+    }
+
+    /// Sends what waits, as far as it may be sent now.
+    pub(super) fn send_waiting(&mut self) {
         for room in 0..self.rooms.len() {
             self.resend_in(room);
         }
+    }
+
+    /// A send was refused for so long.
+    pub(super) fn hold(&mut self, code: &str, wait: Duration) {
+        match code {
+            "rate_limited" => self.pace.slow_down(wait),
+            _ => self.pace.hold(),
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        let unanswered = || self.rooms.iter().map(|room| room.outbox.unanswered()).sum::<usize>();
+        self.stance == Stance::Verifies || (!self.pace.is_held() && unanswered() < UNANSWERED_MAX)
     }
 
     /// Answers a ping.
@@ -84,6 +122,8 @@ impl Client {
 
     pub(super) fn resend_in(&mut self, room: usize) {
         while self.rooms[room].seat == Seat::Live
+            && self.rooms[room].outbox.has_unsent()
+            && self.may_send()
             && let Some(sent) = self.rooms[room].outbox.next_unsent()
         {
             self.put_send(room, sent);

@@ -50,11 +50,12 @@ impl Socket {
         buffer: &mut [u8],
         told: &mut VecDeque<Told>,
     ) -> Poll<Result<(), Loss>> {
-        if let Some(retry) = &mut self.retry
+        while let Some(retry) = &mut self.retry
             && retry.as_mut().poll(cx).is_ready()
         {
             self.retry = None;
             client.resend();
+            self.retry_later(client);
         }
         self.write(client);
         // Here, and not only where there is nothing to read: who reads slower than others talk would say nothing. An error
@@ -125,10 +126,17 @@ impl Socket {
         if let Some(fault) = fault {
             return Err(Loss::Client(End::Astray(fault.text)));
         }
-        if let Some(wait) = client.take_retry_after() {
-            self.retry.get_or_insert_with(|| Box::pin(sleep(wait)));
-        }
+        self.retry_later(client);
         Ok(())
+    }
+
+    /// Of two waits the longer one is kept.
+    fn retry_later(&mut self, client: &mut Client) {
+        let Some(wait) = client.take_retry_after() else { return };
+        let later = sleep(wait);
+        if self.retry.as_ref().is_none_or(|retry| retry.deadline() < later.deadline()) {
+            self.retry = Some(Box::pin(later));
+        }
     }
 
     pub(super) fn write(&mut self, client: &mut Client) {

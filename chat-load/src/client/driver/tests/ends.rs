@@ -69,6 +69,40 @@ async fn a_send_that_is_refused_for_the_moment_keeps_its_key_and_any_other_is_fi
     assert!(scene.told.iter().any(rejected), "{:?}", scene.told);
 }
 
+/// Whether nothing more was said than what was heard: a pong comes behind all that was.
+async fn says_no_more(scene: &mut Scene, visit: &mut Visit) -> bool {
+    visit.socket.send(Message::Ping(Vec::new().into())).await.unwrap();
+    scene.during(async { visit.socket.next().await.unwrap().unwrap().is_pong() }).await
+}
+
+#[tokio::test]
+async fn whoever_has_much_to_say_says_some_at_a_time_and_one_by_one_once_it_was_too_fast() {
+    const WAIT: Duration = Duration::from_millis(5);
+    let (mut scene, mut visit) = Scene::joined().await;
+    for n in 0..100 {
+        scene.driver.send(0, draft(&n.to_string())).unwrap();
+    }
+    let mut ids = Vec::new();
+    for _ in 0..64 {
+        ids.push(scene.during(visit.hears()).await["id"].clone());
+    }
+    assert!(says_no_more(&mut scene, &mut visit).await);
+    let refusals = ids.into_iter().map(|id| {
+        json!({ "type": "error", "id": id, "code": "rate_limited", "message": "", "retry_after_ms": 5 })
+    });
+    let refused = Instant::now();
+    visit.say(&refusals.collect::<Vec<_>>()).await;
+    for said in 1..=100 {
+        let send = scene.during(visit.hears()).await;
+        assert!(refused.elapsed() >= WAIT * said, "{said} after {:?}", refused.elapsed());
+        visit.say(&[ack(&send, 5 + u64::from(said))]).await;
+    }
+    scene.until(|told| matches!(told, Told::Kept { seq: 105, .. })).await;
+    assert_eq!((scene.kept().len(), scene.driver.waiting(0)), (100, 0));
+    scene.driver.send(0, draft("at once")).unwrap();
+    assert_eq!(scene.during(visit.hears()).await["key"], "at once");
+}
+
 /// Answers the next handshake with this, and no more.
 async fn refuse(scene: &mut Scene, status: &str) {
     let listener = scene.listener.clone();
