@@ -100,6 +100,12 @@ pub enum InvalidMessages {
         /// Where.
         flag: &'static str,
     },
+    /// No frame looks like nothing.
+    #[error("{flag} is empty: leave it out where there is no such thing")]
+    Empty {
+        /// Where.
+        flag: &'static str,
+    },
     /// Without it nothing can be verified.
     #[error("{flag} must have {{text}}")]
     NoText {
@@ -229,6 +235,11 @@ impl Messages {
         let who = [Slot::User, Slot::Role, Slot::Room];
         let sent = [Slot::User, Slot::Role, Slot::Room, Slot::Text, Slot::Key, Slot::Id];
         let form = |flag, text: &String, allowed: &[Slot]| Form::new(flag, text, allowed);
+        for (flag, text) in [("--enter", &look.enter), ("--entered", &look.entered), ("--ack", &look.ack)] {
+            if text.as_ref().is_some_and(String::is_empty) {
+                return Err(InvalidMessages::Empty { flag });
+            }
+        }
         let path = form("--path", &look.path, &who)?;
         if !look.path.starts_with('/') || look.path.contains(|blank: char| !blank.is_ascii_graphic()) {
             return Err(InvalidMessages::Path);
@@ -309,6 +320,9 @@ mod tests {
             (wrong(&|look| look.path = "/a b".to_owned()), "--path must begin with / and have no blanks"),
             (wrong(&|look| look.send = "{id}".to_owned()), "--send must have {text}"),
             (wrong(&|look| look.delivery = "*".to_owned()), "--delivery must have {text}"),
+            (wrong(&|look| look.ack = Some(String::new())), {
+                "--ack is empty: leave it out where there is no such thing"
+            }),
             (wrong(&|look| look.ack = Some("{id} {text}".to_owned())), {
                 "--ack may have one of {id}, {key} and {text}"
             }),

@@ -87,9 +87,9 @@ async fn whoever_has_much_to_say_says_some_at_a_time_and_one_by_one_once_it_was_
         ids.push(scene.during(visit.hears()).await["id"].clone());
     }
     assert!(says_no_more(&mut scene, &mut visit).await);
-    let refusals = ids.into_iter().map(|id| {
-        json!({ "type": "error", "id": id, "code": "rate_limited", "message": "", "retry_after_ms": 5 })
-    });
+    let refusals = ids.into_iter().map(
+        |id| json!({ "type": "error", "id": id, "code": "rate_limited", "message": "", "retry_after_ms": 5 }),
+    );
     let refused = Instant::now();
     visit.say(&refusals.collect::<Vec<_>>()).await;
     for said in 1..=100 {
