@@ -2,9 +2,9 @@
 //!
 //! [`Client`] is one connection after another of one user: what to say, what was heard, and what is wrong with it. It is
 //! a plain value without a socket: whoever has the socket hands it what was read, writes its [`output`](Client::output),
-//! and tells it when a connection is lost. It comes back as `docs/reconnect.md` says, with one difference: a number
-//! that is missing is reported and the connection goes on, as the point is to find such things. One that
-//! [heals](Client::healing) does as the page says.
+//! and tells it when a connection is lost. It comes back as `docs/reconnect.md` says, with two differences: a number
+//! that is missing is reported and the connection goes on, as the point is to find such things; and what is said goes out
+//! at once, whatever waits for its answer or was refused before. One that [heals](Client::healing) does as the page says.
 //!
 //! [`Driver`] is such a client with its sockets: it connects, shows its token, joins, gives what happens, and comes back
 //! by itself. Whoever wants a client and no load tool wants this one.

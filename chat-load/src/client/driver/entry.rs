@@ -22,7 +22,8 @@ pub enum NoToken {
 /// Where tokens come from.
 ///
 /// # Contract
-/// Each call gives a token that holds for now, of the same user each time.
+/// Each call gives a token that holds for now, of the same user each time. It has a bound of its own: the driver waits for
+/// it as long as it takes, and does nothing else meanwhile.
 pub trait Tokens: Send {
     /// A token to show.
     fn token(&mut self) -> Pin<Box<dyn Future<Output = Result<String, NoToken>> + Send>>;
