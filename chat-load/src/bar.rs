@@ -13,7 +13,7 @@ impl Default for Bar {
     fn default() -> Self {
         // Where there is no terminal it draws nothing.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{msg:>12} [{bar:40}] {percent:>3} % {elapsed}");
+        let style = ProgressStyle::with_template("{prefix}{msg:>12} [{bar:40}] {percent:>3} % {elapsed}");
         bar.set_style(style.expect("the template is right").progress_chars("=> "));
         Self(bar)
     }
@@ -29,6 +29,10 @@ impl Progress for Bar {
 
     fn at(&self, steps: u64) {
         self.0.set_position(steps);
+    }
+
+    fn step(&self, number: usize, users: usize) {
+        self.0.set_prefix(format!("step {number}, {users} users: "));
     }
 }
 

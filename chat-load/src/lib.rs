@@ -22,17 +22,30 @@
 //!
 //! What the figures mean, and how they are taken, stands in `docs/load.md`.
 
+mod breaking;
 pub mod client;
 mod host;
 mod measurement;
 mod messages;
 mod run;
 mod scenario;
+mod server;
 mod table;
 
-pub use host::{Figures, Process, ProcessError, StartError, Started, scrape};
-pub use measurement::{FiguresDiff, Latency, Measurement, ServerCost, Storms, ToolCost, Traffic, Verdict};
+pub use breaking::{
+    Bounds, BreakingPoint, BreakingTable, CONDITION_MAX, CPU_SHARE, CountedBy, CpuShares, End, FULL_SHARE,
+    FirstWall, Fit, FitError, Model, Models, P99_MAX_MS, PREDICTION_MAX, Point, Prediction, Reason, Step,
+    Subject, find, fit,
+};
+pub use host::{
+    Capacity, Descriptors, Figures, Growth, Machine, MachineError, Process, ProcessError, StartError,
+    Started, Wall, scrape,
+};
+pub use measurement::{
+    FiguresDiff, Latency, MachineCost, Measurement, ServerCost, Storms, ToolCost, Traffic, Verdict,
+};
 pub use messages::{Echo, InvalidMessages, Look, Messages, Unfit};
 pub use run::{Progress, RunError, raise_descriptors, run};
 pub use scenario::{OTHERS_TEXT_BYTES_MIN, Scenario, Settings, TEXT_BYTES_MIN};
+pub use server::{MeasureError, Server};
 pub use table::Table;

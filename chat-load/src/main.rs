@@ -6,16 +6,18 @@ mod interrupt;
 mod others;
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     process::ExitCode,
 };
 
-use chat_load::{Measurement, Started, Table, client::http::Target, run};
+use chat_load::{BreakingTable, Table, find};
 use clap::Parser;
+use serde::Serialize;
 
 use self::{
     bar::Bar,
-    flags::{Flags, Refusal, Start, Wanted},
+    flags::{Flags, Quest, Refusal, Run, Wanted},
     interrupt::Interrupt,
 };
 
@@ -31,63 +33,46 @@ fn main() -> ExitCode {
         Err(Refusal(line)) => return complain(&line, ExitCode::from(MISTAKE)),
     };
     match work(&wanted) {
-        Ok(measurement) => tell(&measurement, wanted.as_json),
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => complain(&error.to_string(), ExitCode::FAILURE),
     }
 }
 
-fn work(wanted: &Wanted) -> Result<Measurement, AnyError> {
+/// Does what was asked for, and tells what came of it: whether all is well.
+fn work(wanted: &Wanted) -> Result<bool, AnyError> {
     // One thread: on a machine that is shared with the server it takes one core at most.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(wanted))
-}
-
-async fn measure(wanted: &Wanted) -> Result<Measurement, AnyError> {
-    let mut interrupt = Interrupt::new()?;
-    let Some(start) = &wanted.start else {
-        return measure_at(wanted, &wanted.target, wanted.pid, &mut interrupt).await;
-    };
-    // Before the server starts, as it inherits the limit.
-    chat_load::raise_descriptors()?;
-    let starting = async {
-        match start {
-            Start::Ours(program) => Started::start(program, &wanted.server_flags).await,
-            Start::Others(program) => Started::start_other(program, &wanted.server_flags).await,
+    runtime.block_on(async {
+        match wanted {
+            Wanted::Run(run) => measure(run).await,
+            Wanted::BreakingPoint { quest, as_json } => search(quest, *as_json).await,
         }
-    };
-    let server = tokio::select! {
-        started = starting => started?,
-        error = interrupt.wait() => return Err(error.into()),
-    };
-    let measured = measure_at(wanted, server.target(), Some(server.pid()), &mut interrupt).await;
-    // However the run ended: the server must be gone before its folder is.
-    server.stop().await?;
-    measured
+    })
 }
 
-async fn measure_at(
-    wanted: &Wanted,
-    target: &Target,
-    pid: Option<u32>,
-    interrupt: &mut Interrupt,
-) -> Result<Measurement, AnyError> {
+async fn measure(run: &Run) -> Result<bool, AnyError> {
+    let mut interrupt = Interrupt::new()?;
     let bar = Bar::default();
-    tokio::select! {
-        measured = run(&wanted.settings, target, pid, &bar) => Ok(measured?),
-        error = interrupt.wait() => Err(error.into()),
-    }
+    let found = run.server.measure(&run.settings, &bar, interrupt.wait()).await?;
+    drop(bar);
+    tell(&found, &Table(&found), run.as_json)?;
+    Ok(found.verdict.is_good())
 }
 
-fn tell(measurement: &Measurement, as_json: bool) -> ExitCode {
-    let text = if as_json {
-        serde_json::to_string(measurement).expect("it has nothing that JSON has not") + "\n"
-    } else {
-        Table(measurement).to_string()
-    };
-    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
-        return complain(&format!("the result cannot be written: {error}"), ExitCode::FAILURE);
-    }
-    if measurement.verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+async fn search(quest: &Quest, as_json: bool) -> Result<bool, AnyError> {
+    let mut interrupt = Interrupt::new()?;
+    let bar = Bar::default();
+    let found = find(&quest.subject, quest.bounds, quest.time_max, &bar, interrupt.wait()).await?;
+    drop(bar);
+    tell(&found, &BreakingTable(&found), as_json)?;
+    Ok(found.is_good())
+}
+
+fn tell(found: &impl Serialize, table: &impl Display, as_json: bool) -> Result<(), AnyError> {
+    let text = if as_json { serde_json::to_string(found)? + "\n" } else { table.to_string() };
+    let told = io::stdout().write_all(text.as_bytes());
+    told.map_err(|error| format!("the result cannot be written: {error}").into())
 }
 
 fn complain(line: &str, code: ExitCode) -> ExitCode {

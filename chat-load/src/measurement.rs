@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::{host::Figures, scenario::Scenario};
+use crate::{
+    host::{Capacity, Descriptors, Figures},
+    scenario::Scenario,
+};
 
 /// One run with all its figures. Unless they say otherwise they are of the measured time only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +45,10 @@ pub struct Measurement {
     pub figures: Option<FiguresDiff>,
     /// Why there are none, where it was asked and did not answer.
     pub figures_missing: Option<String>,
+    /// What the server predicts of itself at the end of the measured time, where it does.
+    pub capacity: Option<Capacity>,
+    /// The machine, of server and tool and everybody else.
+    pub machine: MachineCost,
     /// What this process cost.
     pub tool: ToolCost,
     /// The reconnect storms, in which all connections dropped.
@@ -149,6 +156,19 @@ pub struct ServerCost {
     pub memory_max_bytes: u64,
     /// The growth from the first to the second, for each connection.
     pub memory_per_connection_bytes: f64,
+    /// Its files and sockets at the end of the measured time; `None` where the system does not tell them to this user.
+    pub descriptors: Option<Descriptors>,
+}
+
+/// What everybody on the machine cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MachineCost {
+    /// Processors that server and tool may use.
+    pub processors: usize,
+    /// Milliseconds of processor time a second. Time that a host gave to other machines counts.
+    pub cpu_ms_per_s: f64,
+    /// Memory that could still be had at the end of the measured time.
+    pub memory_available_bytes: u64,
 }
 
 /// How the server's own figures changed.
@@ -164,6 +184,10 @@ pub struct FiguresDiff {
     pub mean_batch: Option<f64>,
     /// How long one took, on average, in milliseconds.
     pub mean_commit_ms: Option<f64>,
+    /// Writes to sockets a second, where the server counts them.
+    pub writes_per_s: Option<f64>,
+    /// Bytes written to sockets a second, where the server counts them.
+    pub written_bytes_per_s: Option<f64>,
 }
 
 impl FiguresDiff {
@@ -177,8 +201,15 @@ impl FiguresDiff {
             commits_per_s: commits / seconds,
             mean_batch: each(after.committed_items - before.committed_items),
             mean_commit_ms: each((after.commit_seconds - before.commit_seconds) * 1000.0),
+            writes_per_s: grown(before.writes, after.writes).map(|writes| writes / seconds),
+            written_bytes_per_s: grown(before.written_bytes, after.written_bytes)
+                .map(|bytes| bytes / seconds),
         }
     }
+}
+
+fn grown(before: Option<f64>, after: Option<f64>) -> Option<f64> {
+    Some(after? - before?)
 }
 
 /// What this process cost.
@@ -210,12 +241,16 @@ pub struct Storms {
 pub struct Verdict {
     /// Numbers that some connection should have seen and has not, in all.
     pub lost: u64,
+    /// Of `lost`, those behind which nothing came: they may have been on their way still.
+    pub lost_last: u64,
     /// Numbers that came twice.
     pub doubled: u64,
     /// Numbers and acks that came after later ones.
     pub out_of_order: u64,
     /// Sends that were never acked.
     pub acks_missing: u64,
+    /// Of `acks_missing`, those behind which nothing was acked: they may have been on their way still.
+    pub acks_missing_last: u64,
     /// Acks for nothing.
     pub acks_doubled: u64,
     /// Numbers of rooms that are the ack of no send, or of two.

@@ -178,6 +178,12 @@ impl Plan {
         paced.map(|room| sizes[room] - 1).sum()
     }
 
+    /// How many talk at a rate, and in how many rooms each.
+    pub(crate) fn messages_a_round(&self) -> u64 {
+        let talks = self.people.iter().flat_map(|person| &person.talks);
+        talks.filter(|(_, pace)| *pace == Pace::Rate).count() as u64
+    }
+
     /// Whether somebody talks as fast as possible.
     pub(crate) fn is_flooded(&self) -> bool {
         let mut talks = self.people.iter().flat_map(|person| &person.talks);

@@ -4,13 +4,13 @@
 
 mod support;
 
-use std::{path::Path, time::Duration};
+use std::{future::pending, path::Path, time::Duration};
 
 use chat_core::policy::AllowAll;
 use chat_load::{
-    Measurement, RunError, Scenario, Settings, Started,
+    Bounds, BreakingPoint, End, Measurement, RunError, Scenario, Server, Settings, Started, Subject, Wall,
     client::{Subprotocol, http::Target},
-    run,
+    find, run,
 };
 use chat_server::{JwtAuth, JwtKey, RateLimit};
 use serde_json::{Value, json};
@@ -128,6 +128,34 @@ async fn a_server_that_is_started_for_the_run_is_looked_at_and_leaves_nothing() 
     assert!(Path::new(&process).exists());
     server.stop().await.unwrap();
     assert!(!Path::new(&process).exists());
+}
+
+#[tokio::test]
+async fn the_way_to_a_breaking_point_is_measured_at_fresh_servers() {
+    let program = env!("CARGO_BIN_EXE_chat-server").into();
+    let subject = Subject {
+        name: "chat-server".to_owned(),
+        settings: settings(Scenario::Room, Subprotocol::Plain),
+        server: Server::Ours { program, flags: Vec::new() },
+        link_bits_per_s: Some(1e9),
+    };
+    let bounds = Bounds { first: 4, users_max: 10, unit: 2, tolerance: 0.05, steps_max: 10 };
+    let minutes = Duration::from_mins(2);
+    let found = find(&subject, bounds, minutes, &(), pending::<RunError>()).await.unwrap();
+    assert_eq!((found.end, found.held, found.broke), (End::Unbroken, Some(10), None), "{found:?}");
+    assert!(!found.is_good(), "no breaking point was found");
+    let measured = found.steps.iter().map(|step| step.measurement.as_ref().unwrap());
+    let pids: Vec<u32> = measured.map(|found| found.server.unwrap().pid).collect();
+    assert!(pids.len() >= 2 && pids.windows(2).all(|two| two[0] != two[1]), "{pids:?}");
+    for step in &found.steps {
+        let cpu = step.cpu.unwrap();
+        assert!(cpu.server > 0.0 && cpu.tool > 0.0 && cpu.machine >= cpu.server + cpu.tool, "{cpu:?}");
+        assert!(Wall::ALL.iter().all(|wall| step.walls[wall] > 0.0), "{:?}", step.walls);
+        assert!(step.is_carried() && step.failures.is_empty(), "{step:?}");
+    }
+    // It can be had back from what is written down.
+    let written = serde_json::to_string(&found).unwrap();
+    assert_eq!(serde_json::from_str::<BreakingPoint>(&written).unwrap().steps.len(), found.steps.len());
 }
 
 #[tokio::test]

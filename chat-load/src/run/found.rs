@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     client::http::{ConnectError, Target},
-    host::{Figures, scrape},
-    measurement::{FiguresDiff, ServerCost, ToolCost, Traffic, ratio},
+    host::{Capacity, Descriptors, Figures, Glance, scrape},
+    measurement::{FiguresDiff, MachineCost, ServerCost, ToolCost, Traffic, ratio},
 };
 
 /// The machine and the counts at one moment.
@@ -17,6 +17,7 @@ pub(super) struct Look {
     /// Processor time of this process.
     pub(super) tool: Duration,
     pub(super) traffic: Traffic,
+    pub(super) machine: Glance,
 }
 
 /// Memory of the server, in bytes.
@@ -31,7 +32,7 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub(super) struct Word {
     at: Instant,
-    figures: Result<Option<Figures>, ConnectError>,
+    figures: Result<Option<(Figures, Option<Capacity>)>, ConnectError>,
 }
 
 impl Word {
@@ -46,7 +47,9 @@ impl Word {
 
     /// Over the time between the two, which is more than the measured one where the server took long to answer.
     fn since(&self, before: &Self) -> Option<FiguresDiff> {
-        let (Ok(Some(first)), Ok(Some(last))) = (&before.figures, &self.figures) else { return None };
+        let (Ok(Some((first, _))), Ok(Some((last, _)))) = (&before.figures, &self.figures) else {
+            return None;
+        };
         let seconds = self.at.saturating_duration_since(before.at).as_secs_f64();
         Some(FiguresDiff::new(*first, *last, seconds))
     }
@@ -59,6 +62,10 @@ pub(super) struct Found {
     pub(super) before: Look,
     pub(super) after: Look,
     pub(super) memory: Memory,
+    /// Of the server.
+    pub(super) descriptors: Option<Descriptors>,
+    /// Processors that this process may use.
+    pub(super) processors: usize,
     /// The first and the last word of the server.
     pub(super) words: (Word, Word),
     /// How long the longest storm took, where all came back.
@@ -92,7 +99,23 @@ impl Found {
             memory_open_bytes: open,
             memory_max_bytes: max,
             memory_per_connection_bytes: ratio(open.saturating_sub(before), connections),
+            descriptors: self.descriptors,
         }
+    }
+
+    pub(super) fn machine_cost(&self) -> MachineCost {
+        let cpu = self.after.machine.busy.saturating_sub(self.before.machine.busy);
+        MachineCost {
+            processors: self.processors,
+            cpu_ms_per_s: self.a_second(cpu),
+            memory_available_bytes: self.after.machine.memory_available_bytes,
+        }
+    }
+
+    /// What the server predicts of itself, where it does.
+    pub(super) fn capacity(&self) -> Option<Capacity> {
+        let (_, capacity) = self.words.1.figures.as_ref().ok()?.as_ref()?;
+        capacity.clone()
     }
 
     /// What the server says of itself, where it does and did.
@@ -128,7 +151,7 @@ mod tests {
         let at = Instant::now();
         let word = |seconds, commits| Word {
             at: at + Duration::from_secs(seconds),
-            figures: Ok(Some(Figures { commits, ..Figures::default() })),
+            figures: Ok(Some((Figures { commits, ..Figures::default() }, None))),
         };
         let diff = word(20, 1100.0).since(&word(0, 100.0)).unwrap();
         assert!((diff.commits_per_s - 50.0).abs() < 1e-9);

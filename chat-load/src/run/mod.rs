@@ -37,7 +37,7 @@ use crate::{
         Client,
         http::{ANSWER_MAX, ConnectError, Target, Who},
     },
-    host::{Process, ProcessError},
+    host::{Descriptors, MachineError, Process, ProcessError, descriptors, glance, processors},
     measurement::{Latency, Measurement, Storms, ratio},
     messages::{Messages, Unfit},
     scenario::{Pace, Plan, Settings},
@@ -90,6 +90,9 @@ pub enum RunError {
     /// A process cannot be looked at.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The machine cannot be looked at.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     /// The system does not say how many connections may be opened.
     #[error("the limit of file descriptors is not known: {0}")]
     Limit(#[from] io::Error),
@@ -120,6 +123,8 @@ pub trait Progress {
     fn begin(&self, part: &'static str, steps: u64);
     /// So many of them are done.
     fn at(&self, steps: u64);
+    /// The runs that follow are one step of many.
+    fn step(&self, _number: usize, _users: usize) {}
 }
 
 /// Nobody listens.
@@ -231,6 +236,7 @@ impl<P: Progress> Run<'_, P> {
         self.shared.tally.borrow_mut().begin_window();
         self.measure(&mut memory).await?;
         let after = self.look()?;
+        let descriptors = self.descriptors()?;
         self.shared.tally.borrow_mut().end_window();
         let word_after = self.word().await;
         self.progress.begin("settling", 0);
@@ -239,7 +245,9 @@ impl<P: Progress> Run<'_, P> {
         let whole_storm = ended(storms, self.settings.settle).await;
         verify::settle(&self.users, &self.shared, self.settings.settle).await;
         let words = (word_before, word_after);
-        Ok(self.conclude(&Found { opening, before, after, memory, words, whole_storm }))
+        let processors = processors()?;
+        let found = Found { opening, before, after, memory, descriptors, processors, words, whole_storm };
+        Ok(self.conclude(&found))
     }
 
     /// Another's server has no figures that we could read.
@@ -261,7 +269,13 @@ impl<P: Progress> Run<'_, P> {
     fn look(&mut self) -> Result<Look, RunError> {
         let server = self.server.as_mut().map(Process::cpu).transpose()?.unwrap_or_default();
         let tool = self.tool.cpu()?;
-        Ok(Look { at: Instant::now(), server, tool, traffic: self.shared.tally.borrow().traffic })
+        let traffic = self.shared.tally.borrow().traffic;
+        Ok(Look { at: Instant::now(), server, tool, traffic, machine: glance()? })
+    }
+
+    fn descriptors(&self) -> Result<Option<Descriptors>, RunError> {
+        let server = self.server.as_ref();
+        Ok(server.map(|server| descriptors(server.pid())).transpose()?.flatten())
     }
 
     /// Connects everybody.
@@ -364,6 +378,8 @@ impl<P: Progress> Run<'_, P> {
             server: self.server.as_ref().map(|server| found.server_cost(server.pid(), users as u64)),
             figures: found.figures(),
             figures_missing: found.figures_missing(),
+            capacity: found.capacity(),
+            machine: found.machine_cost(),
             tool: found.tool_cost(),
             storms: (settings.storms > 0).then(|| Storms {
                 storms: settings.storms,

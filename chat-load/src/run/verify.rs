@@ -94,7 +94,9 @@ fn verify_ours(user: &User, client: &Client, ends: &[u64], tally: &mut Tally) {
         }
         add(&mut tally.verdict.lost, behind);
         add(&mut tally.verdict.lost, room.lost());
+        add(&mut tally.verdict.lost_last, behind);
         tally.verdict.acks_missing += waiting + room.skipped();
+        tally.verdict.acks_missing_last += waiting;
     }
 }
 
@@ -107,7 +109,9 @@ fn verify_others(user: &User, foreign: &Foreign, tally: &mut Tally) {
         tally.note(&user.name, &format!("{waiting} have no ack"));
     }
     tally.verdict.lost += behind;
+    tally.verdict.lost_last += behind;
     tally.verdict.acks_missing += waiting;
+    tally.verdict.acks_missing_last += waiting;
 }
 
 #[cfg(test)]

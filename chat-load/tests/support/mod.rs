@@ -35,6 +35,9 @@ pub(crate) const AT: u64 = 20;
 /// Longer than a run of these tests measures.
 pub(crate) const STALL: Duration = Duration::from_secs(1);
 
+/// With more users than this, one who [tires](Mistake::Tire) is slow.
+pub(crate) const TIRED_BEYOND: usize = 10;
+
 /// What the server does wrong, once: at number [`AT`] of the first room that gets so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mistake {
@@ -73,6 +76,8 @@ pub(crate) enum Mistake {
     HideFigures,
     /// Every reader waits for its [`AT`]th frame, and for all after it, as long as [`STALL`].
     Stall,
+    /// With more users than [`TIRED_BEYOND`] every reader waits for each of its frames as long as [`STALL`].
+    Tire,
 }
 
 /// A server with its rooms.
@@ -98,6 +103,8 @@ type Rooms = Arc<Mutex<BTreeMap<String, Room>>>;
 struct World {
     rooms: Rooms,
     said: Arc<Notify>,
+    /// As many as there are connections, and one more.
+    users: Arc<()>,
 }
 
 impl Fake {
@@ -105,7 +112,7 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let said = Arc::new(Notify::new());
-        let world = World { rooms: Rooms::default(), said: Arc::clone(&said) };
+        let world = World { rooms: Rooms::default(), said: Arc::clone(&said), users: Arc::new(()) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, world.clone(), mistake));
@@ -143,11 +150,13 @@ async fn serve(mut stream: TcpStream, world: World, mistake: Mistake) {
     let Ok(socket) = accept_hdr_async(stream, agree).await else { return };
     let (mut sink, mut source) = socket.split();
     let (mailbox, mut mail) = mpsc::unbounded_channel::<Message>();
+    let users = Arc::downgrade(&world.users);
     tokio::spawn(async move {
         let mut count = 0;
         while let Some(message) = mail.recv().await {
             count += 1;
-            if mistake == Mistake::Stall && count == AT {
+            let is_tired = mistake == Mistake::Tire && count > 2 && users.strong_count() > TIRED_BEYOND + 1;
+            if is_tired || (mistake == Mistake::Stall && count == AT) {
                 sleep(STALL).await;
             }
             let mut frames = vec![message];

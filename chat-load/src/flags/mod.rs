@@ -1,14 +1,15 @@
 //! The command line.
 
-use std::{ffi::OsString, fs, path::PathBuf, time::Duration};
+mod load;
+mod search;
 
-use chat_load::{
-    Messages, OTHERS_TEXT_BYTES_MIN, Scenario, Settings, TEXT_BYTES_MIN,
-    client::{Subprotocol, WAITING_MAX, http::Target},
-};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::time::Duration;
 
-use crate::others::Others;
+use chat_load::{OTHERS_TEXT_BYTES_MIN, Scenario, Server, Settings, TEXT_BYTES_MIN, client::WAITING_MAX};
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::search::Quest;
+use self::{load::Load, search::Search};
 
 /// Puts a chat server under load from many users, verifies every number and ack, and says what it cost.
 ///
@@ -63,6 +64,14 @@ enum What {
         #[arg(long, value_name = "N", default_value_t = 50)]
         room_size: usize,
     },
+    /// With how many users does a server break, why, and what does it say of itself?
+    BreakingPoint {
+        /// All steps, and what is made of them, as one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        search: Search,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -74,9 +83,6 @@ struct Storms {
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     within: Duration,
 }
-
-/// Stands for the server beside this program: a folder is none.
-const BESIDE: &str = ".";
 
 #[derive(Debug, Args)]
 struct Common {
@@ -92,49 +98,12 @@ struct Common {
     /// How long the last acks and deliveries may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     settle: Duration,
-    /// Messages a second of each user who talks
-    #[arg(long, default_value_t = 1.0)]
-    rate: f64,
-    /// Bytes of each message's text
-    #[arg(long, value_name = "BYTES", default_value_t = 200)]
-    text_bytes: usize,
-    /// One object a frame, or as many as there are
-    #[arg(long, value_enum, default_value_t = Spoken::Plain, conflicts_with = "send")]
-    subprotocol: Spoken,
-    /// The server
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: String,
-    /// The server's process on this machine, for its CPU and memory
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
-    /// Starts this server for the run, on a fresh SQLite file; without PATH the chat-server beside this program
-    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = BESIDE,
-        group = "started", conflicts_with_all = ["url", "server_pid"])]
-    start: Option<PathBuf>,
-    /// Starts another's server for the run, with the arguments after `--`; `{folder}` in them is a temporary folder. It
-    /// must say `listening on http://HOST:PORT` once it serves, and be the process that was started
-    #[arg(long, value_name = "PATH", group = "started", conflicts_with_all = ["url", "server_pid"])]
-    start_other: Option<PathBuf>,
-    /// A file with a token for each user, one a line, for a server that wants tokens
-    #[arg(long, value_name = "FILE")]
-    tokens: Option<PathBuf>,
     /// The result as one JSON object
     #[arg(long)]
     json: bool,
-    /// Flags of the server that is started, after `--`
-    #[arg(last = true, value_name = "FLAGS", requires = "started")]
-    server_flags: Vec<OsString>,
-    // Last, as all that comes after it would stand under its heading.
+    // Last, as all that comes after it would stand under its last heading.
     #[command(flatten)]
-    others: Others,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Spoken {
-    #[value(name = "chat.v1")]
-    Plain,
-    #[value(name = "chat.v1.batch")]
-    Batch,
+    load: Load,
 }
 
 /// A length of time is at most a day.
@@ -157,20 +126,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// What was asked for.
 #[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) settings: Settings,
-    pub(crate) target: Target,
-    pub(crate) pid: Option<u32>,
-    pub(crate) start: Option<Start>,
-    pub(crate) server_flags: Vec<OsString>,
-    pub(crate) as_json: bool,
+pub(crate) enum Wanted {
+    /// One run.
+    Run(Box<Run>),
+    /// The number of users at which a server breaks.
+    BreakingPoint { quest: Box<Quest>, as_json: bool },
 }
 
-/// What is to be started for the run.
+/// One run.
 #[derive(Debug)]
-pub(crate) enum Start {
-    Ours(PathBuf),
-    Others(PathBuf),
+pub(crate) struct Run {
+    pub(crate) settings: Settings,
+    pub(crate) server: Server,
+    pub(crate) as_json: bool,
 }
 
 /// One line about what is wrong.
@@ -194,6 +162,9 @@ impl Flags {
             What::Mixed { common, storms, room_size } => {
                 (common, storms.settings(*room_size, Settings::new(Scenario::Mixed)))
             }
+            What::BreakingPoint { search, json } => {
+                return Ok(Wanted::BreakingPoint { quest: Box::new(search.quest()?), as_json: *json });
+            }
         };
         common.wanted(settings)
     }
@@ -211,64 +182,10 @@ impl Common {
         settings.measured = self.seconds;
         settings.warm_up = self.warm_up;
         settings.settle = self.settle;
-        settings.rate = self.rate;
-        settings.text_bytes = self.text_bytes;
-        settings.subprotocol = match self.subprotocol {
-            Spoken::Plain => Subprotocol::Plain,
-            Spoken::Batch => Subprotocol::Batch,
-        };
-        settings.tokens = self.tokens()?;
-        settings.messages = self.messages()?;
+        self.load.put_into(&mut settings)?;
         check(&settings)?;
-        let refused = |error| Refusal(format!("--url {}: {error}", self.url));
-        Ok(Wanted {
-            settings,
-            target: self.url.parse().map_err(refused)?,
-            pid: self.server_pid,
-            start: match (&self.start, &self.start_other) {
-                (Some(path), _) if path.as_os_str() == BESIDE => Some(Start::Ours(beside()?)),
-                (Some(path), _) => Some(Start::Ours(path.clone())),
-                (None, other) => other.clone().map(Start::Others),
-            },
-            server_flags: self.server_flags.clone(),
-            as_json: self.json,
-        })
+        Ok(Wanted::Run(Box::new(Run { settings, server: self.load.server()?, as_json: self.json })))
     }
-
-    /// How messages look at another's server.
-    fn messages(&self) -> Result<Option<Messages>, Refusal> {
-        let messages = self.others.look().as_ref().map(Messages::new).transpose();
-        let messages = messages.map_err(|error| Refusal(error.to_string()))?;
-        match messages {
-            None if self.start_other.is_some() => Err(Refusal(
-                "--start-other: how do its messages look? --send, --delivery and others say it".to_owned(),
-            )),
-            Some(_) if self.start.is_some() => Err(Refusal(
-                "--start starts a chat-server, and --send says how another's messages look".to_owned(),
-            )),
-            messages => Ok(messages),
-        }
-    }
-
-    fn tokens(&self) -> Result<Vec<String>, Refusal> {
-        let Some(path) = &self.tokens else { return Ok(Vec::new()) };
-        let refused = |why: String| Refusal(format!("--tokens {}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
-        let tokens: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
-        let is_token =
-            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        match tokens.iter().position(|token| !is_token(token)) {
-            Some(at) => Err(refused(format!("line {} is no token", at + 1))),
-            None if tokens.is_empty() => Err(refused("there is none in it".to_owned())),
-            None => Ok(tokens),
-        }
-    }
-}
-
-/// The server that was built together with this program.
-fn beside() -> Result<PathBuf, Refusal> {
-    let myself = std::env::current_exe().map_err(|error| Refusal(format!("--start: {error}")))?;
-    Ok(myself.with_file_name("chat-server").with_extension(std::env::consts::EXE_EXTENSION))
 }
 
 fn check(settings: &Settings) -> Result<(), Refusal> {
