@@ -27,6 +27,7 @@ pub mod client;
 mod host;
 mod measurement;
 mod messages;
+mod report;
 mod run;
 mod scenario;
 mod server;
@@ -45,6 +46,7 @@ pub use measurement::{
     FiguresDiff, Latency, MachineCost, Measurement, ServerCost, Storms, ToolCost, Traffic, Verdict,
 };
 pub use messages::{Echo, InvalidMessages, Look, Messages, Unfit};
+pub use report::{PlotError, Report, ReportError, Side};
 pub use run::{Progress, RunError, raise_descriptors, run};
 pub use scenario::{OTHERS_TEXT_BYTES_MIN, Scenario, Settings, TEXT_BYTES_MIN};
 pub use server::{MeasureError, Server};

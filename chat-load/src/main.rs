@@ -8,10 +8,11 @@ mod others;
 use std::{
     fmt::Display,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
-use chat_load::{BreakingTable, Table, find};
+use chat_load::{BreakingTable, Machine, Report, Side, Table, find};
 use clap::Parser;
 use serde::Serialize;
 
@@ -47,6 +48,7 @@ fn work(wanted: &Wanted) -> Result<bool, AnyError> {
         match wanted {
             Wanted::Run(run) => measure(run).await,
             Wanted::BreakingPoint { quest, as_json } => search(quest, *as_json).await,
+            Wanted::Report { quests, out } => report(quests, out).await,
         }
     })
 }
@@ -67,6 +69,37 @@ async fn search(quest: &Quest, as_json: bool) -> Result<bool, AnyError> {
     drop(bar);
     tell(&found, &BreakingTable(&found), as_json)?;
     Ok(found.is_good())
+}
+
+/// Searches at one server after the other. What was found stands in the report, also where it is not good.
+async fn report(quests: &[Quest], out: &Path) -> Result<bool, AnyError> {
+    let mut interrupt = Interrupt::new()?;
+    let machine = Machine::look()?;
+    let mut sides = Vec::new();
+    for Quest { subject, bounds, time_max } in quests {
+        let bar = Bar::default();
+        let point = find(subject, *bounds, *time_max, &bar, interrupt.wait()).await?;
+        drop(bar);
+        tell(&point, &BreakingTable(&point), false)?;
+        sides.push(Side { point, settings: subject.settings.clone() });
+    }
+    let are_good = sides.iter().all(|side| side.point.is_good());
+    Report { machine, command: command(), sides }.write(out)?;
+    Ok(are_good)
+}
+
+/// The command line of this process, as a shell takes it.
+fn command() -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    let words = std::env::args_os().map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn tell(found: &impl Serialize, table: &impl Display, as_json: bool) -> Result<(), AnyError> {

@@ -35,6 +35,10 @@ pub use self::{
     table::BreakingTable,
     walls::{CPU_SHARE, CpuShares, FULL_SHARE},
 };
+pub(crate) use self::{
+    models::{better, breaks_at, seed_cost},
+    table::{better_text, errors, prediction_text, seed_text, signs, thousands},
+};
 use crate::{
     host::{Growth, Wall, processors},
     run::Progress,
@@ -227,31 +231,62 @@ impl Way {
     }
 
     fn conclude(self, subject: &Subject, end: End, took: Duration) -> Result<BreakingPoint, MeasureError> {
-        let settings = &subject.settings;
-        let processors = processors()?;
-        let growth = subject.growth();
-        let mut point = BreakingPoint {
-            subject: subject.name.clone(),
-            scenario: settings.scenario,
-            growth,
-            text_bytes: settings.text_bytes,
-            rate: settings.rate,
-            settle_seconds: settings.settle.as_secs_f64(),
-            processors,
-            link_bits_per_s: subject.link_bits_per_s,
-            end,
-            seconds: took.as_secs_f64(),
-            broke: self.search.broke(),
-            held: self.search.held(),
-            first_wall: None,
-            models: Models::of(&self.steps, settings, cpu_wall_ms_per_s(processors)),
-            prediction: None,
-            steps: self.steps,
-        };
-        point.first_wall = point.breaking_step().and_then(first_wall);
-        point.prediction = point.broke.and_then(|broke| Prediction::of(&point.steps, broke, growth));
-        Ok(point)
+        let (broke, held) = (self.search.broke(), self.search.held());
+        Ok(concluded(subject, self.steps, processors()?, Ended { end, took, broke, held }))
     }
+}
+
+/// How a search ended.
+#[derive(Clone, Copy)]
+struct Ended {
+    end: End,
+    took: Duration,
+    broke: Option<usize>,
+    held: Option<usize>,
+}
+
+fn concluded(subject: &Subject, steps: Vec<Step>, processors: usize, ended: Ended) -> BreakingPoint {
+    let settings = &subject.settings;
+    let growth = subject.growth();
+    let mut point = BreakingPoint {
+        subject: subject.name.clone(),
+        scenario: settings.scenario,
+        growth,
+        text_bytes: settings.text_bytes,
+        rate: settings.rate,
+        settle_seconds: settings.settle.as_secs_f64(),
+        processors,
+        link_bits_per_s: subject.link_bits_per_s,
+        end: ended.end,
+        seconds: ended.took.as_secs_f64(),
+        broke: ended.broke,
+        held: ended.held,
+        first_wall: None,
+        models: Models::of(&steps, settings, cpu_wall_ms_per_s(processors)),
+        prediction: None,
+        steps,
+    };
+    point.first_wall = point.breaking_step().and_then(first_wall);
+    point.prediction = point.broke.and_then(|broke| Prediction::of(&point.steps, broke, growth));
+    point
+}
+
+/// What comes of measurements that are made up.
+#[cfg(test)]
+pub(crate) fn made_up(
+    name: &str,
+    settings: &Settings,
+    found: Vec<crate::Measurement>,
+    held: Option<usize>,
+    broke: Option<usize>,
+) -> BreakingPoint {
+    let server =
+        crate::Server::Running { target: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), pid: None };
+    let subject =
+        Subject { name: name.to_owned(), settings: settings.clone(), server, link_bits_per_s: None };
+    let steps = found.into_iter().map(|found| Step::of(found, None)).collect();
+    let end = if broke.is_some() { End::Found } else { End::Unbroken };
+    concluded(&subject, steps, 2, Ended { end, took: Duration::from_secs(100), broke, held })
 }
 
 /// Of the walls that are known the one of which the most was used.

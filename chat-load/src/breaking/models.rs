@@ -95,7 +95,7 @@ fn counted(found: &Measurement) -> Option<(f64, f64)> {
 }
 
 /// What the better model's coefficients are multiplied with.
-fn better(found: &Measurement, counted_by: CountedBy) -> Vec<f64> {
+pub(crate) fn better(found: &Measurement, counted_by: CountedBy) -> Vec<f64> {
     let a_second = |count| ratio(count, 1) / found.seconds;
     let by_tool = || (a_second(found.traffic.reads), a_second(found.traffic.read_bytes));
     let (writes, bytes) = match counted_by {
@@ -106,14 +106,14 @@ fn better(found: &Measurement, counted_by: CountedBy) -> Vec<f64> {
 }
 
 /// What so many users would cost by the seed model, in milliseconds a second.
-fn seed_cost(fit: &Fit, settings: &Settings, users: usize) -> f64 {
+pub(crate) fn seed_cost(fit: &Fit, settings: &Settings, users: usize) -> f64 {
     let plan = Plan::new(&Settings { users, ..settings.clone() });
     let rounds = settings.rate;
     fit.cost(&[rounds * ratio(plan.messages_a_round(), 1), rounds * ratio(plan.deliveries_a_round(), 1)])
 }
 
 /// The least number of users who cost so much; what they cost rises with their number.
-fn breaks_at(cost: impl Fn(usize) -> f64, wall: f64) -> Option<usize> {
+pub(crate) fn breaks_at(cost: impl Fn(usize) -> f64, wall: f64) -> Option<usize> {
     let mut beyond = 1;
     while cost(beyond) < wall {
         beyond *= 2;

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{BreakingPoint, CountedBy, FirstWall, Fit, Model, Prediction, Step, search::End};
+use super::{
+    BreakingPoint, CPU_SHARE, CountedBy, FirstWall, Fit, Model, P99_MAX_MS, Prediction, Step, search::End,
+};
 use crate::{
     host::{Growth, Wall},
     measurement::ratio,
@@ -23,7 +25,7 @@ impl fmt::Display for BreakingTable<'_> {
         let found = self.0;
         writeln!(
             f,
-            "{}: {}, {} messages a second and talker, {} bytes of text, {} processors\n",
+            "{}: {}, {} messages/s for each who talks, {} bytes of text, {} processors\n",
             found.subject, found.scenario, found.rate, found.text_bytes, found.processors
         )?;
         writeln!(
@@ -87,8 +89,7 @@ fn lines(found: &BreakingPoint) -> Vec<(&'static str, String)> {
         });
         lines.push(("used of each wall", used.collect::<Vec<_>>().join(", ")));
     }
-    let others = found.steps.iter().filter_map(|step| Some(step.cpu?.others)).fold(0.0, f64::max);
-    if others > OTHERS_MAX {
+    if let Some(others) = found.disturbed() {
         let text = format!(
             "others took up to {:.0} % of the processors: measure while they are quiet",
             others * 100.0
@@ -96,16 +97,16 @@ fn lines(found: &BreakingPoint) -> Vec<(&'static str, String)> {
         lines.push(("disturbed", text));
     }
     let models = &found.models;
-    lines.push(("seed model", model(&models.seed, seed)));
+    lines.push(("seed model", model(&models.seed, seed_text)));
     if let Some(users) = models.seed_breaks_at {
         lines.push(("", format!("it is at the CPU wall with {users} users")));
     }
-    lines.push(("better model", model(&models.better, better)));
+    lines.push(("better model", model(&models.better, better_text)));
     if models.counted_by == CountedBy::Tool {
         let text = "writes and bytes are the reads and bytes of the load tool: the server counts none";
         lines.push(("", text.to_owned()));
     }
-    lines.push(("prediction", prediction(found.prediction.as_ref(), found.growth)));
+    lines.push(("prediction", prediction_text(found.prediction.as_ref(), found.growth)));
     for (users, failure) in found.failures() {
         lines.push(("FAILED", format!("with {users} users: {failure}")));
     }
@@ -119,8 +120,11 @@ fn lines(found: &BreakingPoint) -> Vec<(&'static str, String)> {
 impl BreakingPoint {
     /// What was found, or why nothing was, in one sentence.
     pub fn sentence(&self) -> String {
-        let held = self.held.map_or_else(|| "it held none".to_owned(), |held| format!("it held {held}"));
-        match (self.end, self.broke) {
+        let held = self
+            .held
+            .map_or_else(|| "it held none".to_owned(), |held| format!("it held {}", thousands(held)));
+        let broke = self.broke.map(thousands);
+        match (self.end, broke) {
             (End::Failed, _) => "none: the server did what it must not do under any load".to_owned(),
             (End::Tool, _) => format!("none: the load tool was full before the server was; {held}"),
             (End::Unbroken, _) => format!("none: {held}, and no more were asked for"),
@@ -131,6 +135,12 @@ impl BreakingPoint {
             (End::Found, Some(broke)) => format!("{broke} users; {held}"),
             (End::Found, None) => held,
         }
+    }
+
+    /// The largest share of the processors that others took, where that was so much that the figures are of little use.
+    pub fn disturbed(&self) -> Option<f64> {
+        let others = self.steps.iter().filter_map(|step| Some(step.cpu?.others)).fold(0.0, f64::max);
+        (others > OTHERS_MAX).then_some(others)
     }
 
     /// Which wall came first, and how much of it was used.
@@ -155,7 +165,7 @@ fn model(model: &Model, shown: impl Fn(&[f64]) -> String) -> String {
 }
 
 /// How well a model fits.
-fn errors(fit: &Fit) -> String {
+pub(crate) fn errors(fit: &Fit) -> String {
     let together =
         if fit.is_told_apart() { "" } else { "; what it counts rose together and is not told apart" };
     format!(
@@ -166,35 +176,76 @@ fn errors(fit: &Fit) -> String {
     )
 }
 
-fn seed(coefficients: &[f64]) -> String {
+/// The coefficients of the seed model.
+pub(crate) fn seed_text(coefficients: &[f64]) -> String {
     let [c, s] = coefficients else { return String::new() };
-    format!("c = {:.1} us a message, s = {:.3} us a delivery", c * 1e3, s * 1e3)
+    format!("c = {:.1} µs a message, s = {:.3} µs a delivery", c * 1e3, s * 1e3)
 }
 
-fn better(coefficients: &[f64]) -> String {
+/// The coefficients of the better model.
+pub(crate) fn better_text(coefficients: &[f64]) -> String {
     let [a, c, w, b] = coefficients else { return String::new() };
     format!(
-        "a = {a:.2} ms/s, c = {:.1} us a message, w = {:.3} us a write, b = {:.3} ns a byte",
+        "a = {a:.2} ms/s, c = {:.1} µs a message, w = {:.3} µs a write, b = {:.3} ns a byte",
         c * 1e3,
         w * 1e3,
         b * 1e6
     )
 }
 
-fn prediction(prediction: Option<&Prediction>, growth: Growth) -> String {
+/// What the server had predicted, and whether it was right.
+pub(crate) fn prediction_text(prediction: Option<&Prediction>, growth: Growth) -> String {
     let Some(found) = prediction else { return "the server predicts nothing of itself".to_owned() };
     let growth = match growth {
         Growth::Members => "more people in the same rooms",
         Growth::Rooms => "more such rooms",
     };
     let (Some(users), Some(error)) = (found.predicted, found.error) else {
-        return format!("MISSED: with {} users the server did not know yet", found.at_users);
+        return format!("MISSED: with {} users the server did not know yet", thousands(found.at_users));
     };
     let verdict = if found.is_met { "met" } else { "MISSED" };
     format!(
-        "{verdict}: with {} users the server predicted {users:.0} by {growth}, {:+.0} % of {}",
-        found.at_users,
+        "{verdict}: with {} users the server predicted {} by {growth}, {:+.0} % of {}",
+        thousands(found.at_users),
+        thousands(rounded(users)),
         error * 100.0,
-        found.measured
+        thousands(found.measured)
     )
+}
+
+/// What is a sign that a server is broken, for a person.
+pub(crate) fn signs(settle_seconds: f64) -> [String; 3] {
+    [
+        format!(
+            "the server takes {:.0} % of the processors, or server and load tool fill them",
+            CPU_SHARE * 100.0
+        ),
+        format!("one of a hundred deliveries takes longer than {P99_MAX_MS:.0} ms"),
+        format!(
+            "a message is late: {settle_seconds:.0} s after the last send it is not acked, or not with everybody; or its \
+             user could not say it, as too many had no ack"
+        ),
+    ]
+}
+
+/// A number with its thousands apart.
+pub(crate) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number of users; what is not one is 0"
+)]
+const fn rounded(users: f64) -> usize {
+    users.round() as usize
 }

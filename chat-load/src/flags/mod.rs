@@ -3,13 +3,16 @@
 mod load;
 mod search;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use chat_load::{OTHERS_TEXT_BYTES_MIN, Scenario, Server, Settings, TEXT_BYTES_MIN, client::WAITING_MAX};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::search::Quest;
-use self::{load::Load, search::Search};
+use self::{
+    load::Load,
+    search::{ORIGINAL, Search},
+};
 
 /// Puts a chat server under load from many users, verifies every number and ack, and says what it cost.
 ///
@@ -72,6 +75,17 @@ enum What {
         #[command(flatten)]
         search: Search,
     },
+    /// The breaking point, and what is to be known of it, as Markdown and as a page, with plots
+    Report {
+        /// The folder for the report
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Measures the server under `benches/original`, too, which PATH starts
+        #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = ORIGINAL)]
+        original: Option<PathBuf>,
+        #[command(flatten)]
+        search: Search,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +145,8 @@ pub(crate) enum Wanted {
     Run(Box<Run>),
     /// The number of users at which a server breaks.
     BreakingPoint { quest: Box<Quest>, as_json: bool },
+    /// That of one server, or of two side by side, as a report.
+    Report { quests: Vec<Quest>, out: PathBuf },
 }
 
 /// One run.
@@ -164,6 +180,13 @@ impl Flags {
             }
             What::BreakingPoint { search, json } => {
                 return Ok(Wanted::BreakingPoint { quest: Box::new(search.quest()?), as_json: *json });
+            }
+            What::Report { search, out, original } => {
+                let mut quests = vec![search.quest()?];
+                if let Some(path) = original {
+                    quests.push(search.original(path)?);
+                }
+                return Ok(Wanted::Report { quests, out: out.clone() });
             }
         };
         common.wanted(settings)

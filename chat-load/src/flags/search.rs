@@ -1,11 +1,14 @@
 //! The command line of a search for a breaking point.
 
-use std::time::Duration;
+use std::{ffi::OsString, path::Path, time::Duration};
 
-use chat_load::{Bounds, Scenario, Settings, Subject};
+use chat_load::{Bounds, Echo, Look, Messages, Scenario, Server, Settings, Subject};
 use clap::{Args, ValueEnum};
 
 use super::{Load, Refusal, USERS_MAX, check, seconds};
+
+/// What starts the server that others are compared with, from the root of the sources on.
+pub(super) const ORIGINAL: &str = "benches/original/start";
 
 /// A search ends after so many steps, however far they are from each other.
 const STEPS_MAX: usize = 100;
@@ -16,7 +19,7 @@ pub(super) struct Search {
     #[arg(long, value_enum, default_value_t = Growing::Room)]
     scenario: Growing,
     /// With how many users to begin
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 25)]
     from: usize,
     /// No more users than this
     #[arg(long, value_name = "N", default_value_t = 100_000)]
@@ -69,6 +72,34 @@ pub(crate) struct Quest {
 }
 
 impl Search {
+    /// The same search at the server that others are compared with.
+    pub(super) fn original(&self, path: &Path) -> Result<Quest, Refusal> {
+        if !path.is_file() {
+            return Err(Refusal(format!("--original: {} is not there", path.display())));
+        }
+        let quest = self.quest()?;
+        let messages = Messages::new(&Look {
+            path: "/ws/{room}?user={user}&role={role}".to_owned(),
+            enter: None,
+            entered: Some(r#"{"type":"joined",*"#.to_owned()),
+            send: r#"{"id":{id},"text":"{text}"}"#.to_owned(),
+            ack: Some(r#"{"type":"ack","id":{id},*"#.to_owned()),
+            delivery: r#"{"type":"message",*"room":"{room}","user":"{user}",*"text":"{text}",*"#.to_owned(),
+            echo: Echo::None,
+        });
+        let messages = messages.map_err(|error| Refusal(format!("--original: {error}")))?;
+        let settings = Settings { messages: Some(messages), tokens: Vec::new(), ..quest.subject.settings };
+        check(&settings)?;
+        let arguments = ["--port", "0", "--folder", "{folder}"].map(OsString::from);
+        let subject = Subject {
+            name: "benches/original".to_owned(),
+            settings,
+            server: Server::Others { program: path.to_owned(), arguments: arguments.into() },
+            ..quest.subject
+        };
+        Ok(Quest { subject, ..quest })
+    }
+
     pub(super) fn quest(&self) -> Result<Quest, Refusal> {
         let mut settings = Settings {
             users: self.from,

@@ -1,5 +1,7 @@
 //! The search for a breaking point at a server with a limit, and at one that fails.
 
+use std::fs;
+
 use chat_load::{BreakingPoint, End, Reason};
 
 use super::{
@@ -70,9 +72,50 @@ async fn a_search_that_cannot_be_is_refused() {
         (&["breaking-point", "--link", "0"], 2, "--link must be more than 0"),
         (&["breaking-point", "--scenario", "churn"], 2, "[possible values: room, pairs, mixed]"),
         (&["breaking-point", "--url", "http://127.0.0.1:1"], 1, "nothing answers at 127.0.0.1:1"),
+        (&["report", "--start"], 2, "--out <FOLDER>"),
+        (
+            &["report", "--out", "x", "--original", "/nowhere/start"],
+            2,
+            "--original: /nowhere/start is not there",
+        ),
     ] {
         let (found, said) = complaint(arguments).await;
         assert_eq!(found, Some(code), "{arguments:?}: {said}");
         assert!(said.contains(wanted), "{arguments:?}: {said}");
     }
+}
+
+#[tokio::test]
+async fn a_report_is_written_with_the_command_that_made_it() {
+    let server = Fake::start(Mistake::Tire).await;
+    let url = format!("http://{}", server.address);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("it's here");
+    let line = QUICK.replace("breaking-point", "report").replace("--from 4", "--from 8 --tolerance 40");
+    let arguments: Vec<&str> =
+        line.split(' ').chain([url.as_str(), "--out", out.to_str().unwrap()]).collect();
+    let done = chat_load(&arguments).await;
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("breaking point         "), "{said}");
+    let markdown = fs::read_to_string(out.join("breaking-point.md")).unwrap();
+    assert!(markdown.contains("/it'\\''s here'\n```"), "{markdown}");
+    let page = fs::read_to_string(out.join("breaking-point.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("chat-load report --from 8"), "{page}");
+    // Neither its process nor its figures are known, so of its CPU, memory and commits there are no plots.
+    let latency = fs::read_to_string(out.join("breaking-point-latency.svg")).unwrap();
+    assert!(latency.contains("500 ms") && !out.join("breaking-point-memory.svg").exists());
+}
+
+#[tokio::test]
+async fn a_report_of_a_server_that_fails_is_written_and_no_success() {
+    let server = Fake::start(Mistake::Double).await;
+    let url = format!("http://{}", server.address);
+    let folder = tempfile::tempdir().unwrap();
+    let line = QUICK.replace("breaking-point", "report").replace("--rate 10", "--rate 50");
+    let out = folder.path().to_str().unwrap();
+    let done = chat_load(&line.split(' ').chain([url.as_str(), "--out", out]).collect::<Vec<_>>()).await;
+    assert_eq!(done.status.code(), Some(1));
+    let markdown = fs::read_to_string(folder.path().join("breaking-point.md")).unwrap();
+    assert!(markdown.contains("with 4 users: 1 doubled"), "{markdown}");
 }
