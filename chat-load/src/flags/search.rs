@@ -78,15 +78,7 @@ impl Search {
             return Err(Refusal(format!("--original: {} is not there", path.display())));
         }
         let quest = self.quest()?;
-        let messages = Messages::new(&Look {
-            path: "/ws/{room}?user={user}&role={role}".to_owned(),
-            enter: None,
-            entered: Some(r#"{"type":"joined",*"#.to_owned()),
-            send: r#"{"id":{id},"text":"{text}"}"#.to_owned(),
-            ack: Some(r#"{"type":"ack","id":{id},*"#.to_owned()),
-            delivery: r#"{"type":"message",*"room":"{room}","user":"{user}",*"text":"{text}",*"#.to_owned(),
-            echo: Echo::None,
-        });
+        let messages = Messages::new(&original_look());
         let messages = messages.map_err(|error| Refusal(format!("--original: {error}")))?;
         let settings = Settings { messages: Some(messages), tokens: Vec::new(), ..quest.subject.settings };
         check(&settings)?;
@@ -152,5 +144,38 @@ impl Growing {
             Self::Pairs => Scenario::Pairs,
             Self::Mixed => Scenario::Mixed,
         }
+    }
+}
+
+/// How messages look at the server that others are compared with.
+fn original_look() -> Look {
+    Look {
+        path: "/ws/{room}?user={user}&role={role}".to_owned(),
+        enter: None,
+        entered: Some(r#"{"type":"joined",*"#.to_owned()),
+        send: r#"{"id":{id},"text":"{text}"}"#.to_owned(),
+        ack: Some(r#"{"type":"ack","id":{id},*"#.to_owned()),
+        delivery: r#"{"type":"message",*"room":"{room}","user":"{user}",*"text":"{text}",*"#.to_owned(),
+        echo: Echo::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_the_original_look_as_its_own_script_says() {
+        let script = include_str!("../../../benches/original/load");
+        let Look { path, enter, entered, send, ack, delivery, echo } = original_look();
+        let flags = [("path", Some(path)), ("enter", enter), ("entered", entered), ("send", Some(send))];
+        for (flag, form) in flags.into_iter().chain([("ack", ack), ("delivery", Some(delivery))]) {
+            match form {
+                Some(form) => assert!(script.contains(&format!("--{flag} '{form}'")), "--{flag} {form}"),
+                None => assert!(!script.contains(&format!("--{flag} ")), "--{flag}"),
+            }
+        }
+        assert!(echo == Echo::None && !script.contains("--echo"));
+        assert!(script.contains("-- --port 0 --folder '{folder}'"), "{script}");
     }
 }
