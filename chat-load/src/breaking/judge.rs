@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::walls::{CPU_SHARE, CpuShares, FULL_SHARE, walls};
 use crate::{
     host::Wall,
-    measurement::{Measurement, Verdict},
+    measurement::{Measurement, Verdict, ratio},
     run::RunError,
+    server::Server,
 };
 
 /// One in a hundred deliveries may take longer than this, not more.
@@ -129,8 +130,8 @@ impl Step {
         }
     }
 
-    /// There is no measurement, since the run could not be made.
-    pub(super) fn not_measured(users: usize, error: &RunError) -> Self {
+    /// There is no measurement, since the run could not be made, at a server that was started for it or not.
+    pub(super) fn not_measured(users: usize, error: &RunError, server: &Server) -> Self {
         let mut step = Self {
             users,
             measurement: None,
@@ -138,11 +139,20 @@ impl Step {
             walls: BTreeMap::new(),
             reasons: Vec::new(),
             failures: Vec::new(),
-            is_tool_full: matches!(error, RunError::Descriptors { .. } | RunError::Tokens { .. }),
+            is_tool_full: false,
         };
-        if let RunError::Process(_) = error {
-            step.failures.push(format!("the server is gone: {error}"));
-        } else {
+        match error {
+            RunError::Process(_) => step.failures.push(format!("the server is gone: {error}")),
+            // Who is started by the tool has the tool's limit, and needs a descriptor for each user as well.
+            RunError::Descriptors { limit, .. }
+                if users as u64 >= *limit && !matches!(server, Server::Running { .. }) =>
+            {
+                step.walls.insert(Wall::Descriptors, ratio(users as u64, (*limit).max(1)));
+            }
+            RunError::Descriptors { .. } | RunError::Tokens { .. } => step.is_tool_full = true,
+            _ => {}
+        }
+        if step.failures.is_empty() {
             step.reasons.push(Reason::Unopened { why: error.to_string() });
         }
         step
@@ -157,7 +167,8 @@ impl Step {
     /// Such a step is measured again before it is believed.
     pub(super) fn is_doubtful(&self) -> bool {
         let is_full = self.cpu.is_some_and(|cpu| cpu.is_server_at_wall() || cpu.is_machine_full());
-        !self.is_held() && !is_full
+        let is_limited = self.walls.get(&Wall::Descriptors).is_some_and(|used| *used >= 1.0);
+        !self.is_held() && !is_full && !is_limited
     }
 
     /// How near it is to what would break it, 1 being there.
@@ -299,6 +310,22 @@ mod tests {
     fn what_does_not_come_from_a_server_that_has_time_is_lost() {
         let step = judged(|found| (found.verdict.lost, found.verdict.lost_last) = (7, 7));
         assert_eq!(step.failures, ["7 deliveries and 0 acks were late, though it was not overloaded"]);
+    }
+
+    #[test]
+    fn a_limit_of_descriptors_is_the_servers_too_where_it_was_started_here() {
+        let started = Server::Ours { program: "chat-server".into(), flags: Vec::new() };
+        let target = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        let running = Server::Running { target, pid: None };
+        let judged = |users: usize, server| {
+            let error = RunError::Descriptors { needed: users as u64 + 64, limit: 1024 };
+            let step = Step::not_measured(users, &error, server);
+            assert!(!step.is_held() && step.failures.is_empty());
+            (step.is_tool_full, step.walls.contains_key(&Wall::Descriptors), step.is_doubtful())
+        };
+        assert_eq!(judged(1500, &started), (false, true, false), "nobody could serve so many");
+        assert_eq!(judged(1500, &running), (true, false, true), "its limit may be another");
+        assert_eq!(judged(1000, &started), (true, false, true), "it could just so");
     }
 
     #[test]

@@ -104,6 +104,12 @@ impl BreakingPoint {
         self.steps.iter().rev().find(|step| step.users == broke && !step.is_held())
     }
 
+    /// The step that ended the search: that at which it broke, or else the last one where that is why there is none.
+    pub fn ending_step(&self) -> Option<&Step> {
+        let last = || self.steps.last().filter(|step| !step.is_held());
+        self.breaking_step().or_else(last)
+    }
+
     /// The steps by their users, those that were measured twice by their last.
     pub fn steps_by_users(&self) -> Vec<&Step> {
         let mut steps: Vec<&Step> = self.steps.iter().rev().collect();
@@ -205,7 +211,9 @@ impl Way {
         match measured {
             Ok(found) => Ok(Step::of(found, subject.link_bits_per_s)),
             // Who does not get in with few users does not because of their number.
-            Err(MeasureError::Run(error)) if has_held => Ok(Step::not_measured(users, &error)),
+            Err(MeasureError::Run(error)) if has_held => {
+                Ok(Step::not_measured(users, &error, &subject.server))
+            }
             Err(error) => Err(error),
         }
     }

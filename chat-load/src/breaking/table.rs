@@ -76,7 +76,7 @@ fn row(f: &mut fmt::Formatter<'_>, found: &BreakingPoint, step: &Step) -> fmt::R
 /// What is made of the steps: a name and a text each.
 fn lines(found: &BreakingPoint) -> Vec<(&'static str, String)> {
     let mut lines = vec![("breaking point", found.sentence())];
-    if let Some(step) = found.breaking_step() {
+    if let Some(step) = found.ending_step() {
         lines.extend(step.reasons.iter().map(|reason| ("", reason.to_string())));
     }
     if let Some(wall) = found.wall_sentence() {

@@ -162,7 +162,7 @@ fn breaking_point(report: &Report) -> String {
     }
     for Side { point, .. } in &report.sides {
         let _ = writeln!(text, "### {}\n\nBreaking point: {}.\n", plain(&point.subject), point.sentence());
-        if let Some(step) = point.breaking_step() {
+        if let Some(step) = point.ending_step().filter(|step| !step.reasons.is_empty()) {
             let reasons: Vec<String> = step.reasons.iter().map(|reason| plain(&reason.to_string())).collect();
             let _ = writeln!(text, "With {} users {}.\n", thousands(step.users), reasons.join("; "));
         }
