@@ -25,7 +25,7 @@ pub(super) struct Plot {
 }
 
 /// Wide enough for a page, and letters large enough for a phone, on which it is half as wide.
-const SIZE: (u32, u32) = (680, 420);
+const SIZE: (u32, u32) = (560, 400);
 
 /// The height of letters.
 const LETTERS: i32 = 17;

@@ -48,13 +48,25 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
+/// Between a number and these there is no new line in a table.
+const UNITS: [&str; 7] = ["%", "ms", "KB", "MiB", "GiB", "MB/s", "Gbit/s"];
+
+/// A cell of a table of Markdown.
+fn cell(text: &str) -> String {
+    let mut cell = text.replace('|', "\\|");
+    for unit in UNITS {
+        cell = cell.replace(&format!(" {unit}"), &format!("\u{a0}{unit}"));
+    }
+    cell
+}
+
 /// A table of Markdown.
 pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
     let mut text = line(&head) + &line(&vec!["---".to_owned(); head.len()]);
     for row in rows {
-        text.push_str(&line(&row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>()));
+        text.push_str(&line(&row.iter().map(|text| cell(text)).collect::<Vec<_>>()));
     }
     text
 }
@@ -173,7 +185,7 @@ fn breaking_point(report: &Report) -> String {
             let share = percent(others);
             let _ = writeln!(
                 text,
-                "Others took up to {share} of the processors meanwhile, and made it worse than it is.\n"
+                "Others took up to {share} of the processors meanwhile: it may do better without them.\n"
             );
         }
         text.push_str(&steps(point));
