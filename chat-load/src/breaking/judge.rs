@@ -228,7 +228,10 @@ fn failures(verdict: &Verdict) -> Vec<String> {
         (verdict.lost.saturating_sub(verdict.lost_last), "deliveries lost: later ones came"),
         (verdict.doubled, "doubled"),
         (verdict.out_of_order, "out of order"),
-        (verdict.acks_missing.saturating_sub(verdict.acks_missing_last), "sends without an ack: later ones were acked"),
+        (
+            verdict.acks_missing.saturating_sub(verdict.acks_missing_last),
+            "sends without an ack: later ones were acked",
+        ),
         (verdict.acks_doubled, "acks for nothing"),
         (unaccounted, "numbers that are not the ack of one send"),
         (verdict.altered, "deliveries that are not what was sent"),

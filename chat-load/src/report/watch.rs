@@ -68,3 +68,23 @@ fn alerts(processors: usize) -> [(&'static str, String, &'static str); 9] {
         ("descriptors run out", "process_open_fds > 0.8 * process_max_fds".to_owned(), "5 minutes"),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_figure_that_is_named_is_one_of_the_servers() {
+        let known = include_str!("../../../docs/protocol.md");
+        let text = text(2);
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let named: BTreeSet<&str> = words.filter(|word| word.starts_with("chat_")).collect();
+        assert!(named.len() > 10, "{named:?}");
+        for name in named {
+            let name = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(known.contains(&format!("| `{name}")), "{name} is none");
+        }
+    }
+}
