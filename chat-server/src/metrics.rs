@@ -62,12 +62,14 @@ impl Metrics {
         let process = metrics_process::Collector::default();
         process.describe();
         describe();
+        capacity::describe_traffic();
         Ok(Self { recorder, process: Arc::new(process) })
     }
 
     /// All figures as they now are, as text.
     pub fn render(&self) -> String {
         self.process.collect();
+        capacity::tell_traffic();
         self.recorder.render()
     }
 

@@ -152,6 +152,13 @@ async fn the_way_to_a_breaking_point_is_measured_at_fresh_servers() {
         assert!(cpu.server > 0.0 && cpu.tool > 0.0 && cpu.machine >= cpu.server + cpu.tool, "{cpu:?}");
         assert!(Wall::ALL.iter().all(|wall| step.walls[wall] > 0.0), "{:?}", step.walls);
         assert!(step.is_carried() && step.failures.is_empty(), "{step:?}");
+        let found = step.measurement.as_ref().unwrap();
+        let (figures, traffic) = (found.figures.as_ref().unwrap(), &found.traffic);
+        // Over about the same time: what the server wrote is what the tool read.
+        let read = f64::from(u32::try_from(traffic.read_bytes).unwrap()) / found.seconds;
+        let written = figures.written_bytes_per_s.unwrap();
+        assert!(written > read / 4.0 && written < read * 4.0, "{written} written, {read} read");
+        assert!(figures.writes_per_s.unwrap() > 0.0, "{figures:?}");
     }
     // It can be had back from what is written down.
     let written = serde_json::to_string(&found).unwrap();

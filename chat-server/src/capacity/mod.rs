@@ -18,7 +18,7 @@ use std::time::Duration;
 use chat_core::{Tally, limits::Gathering};
 use metrics::{Gauge, Unit, describe_gauge, gauge};
 
-pub(crate) use self::traffic::{closed, opened, wrote};
+pub(crate) use self::traffic::{closed, describe as describe_traffic, opened, tell as tell_traffic, wrote};
 use self::{
     forecast::{Forecast, Forecaster, Growth, Wall},
     load::{Load, Totals},

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use metrics::{Unit, counter, describe_counter};
+
 static WRITES: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static OPENED: AtomicU64 = AtomicU64::new(0);
@@ -45,4 +47,17 @@ pub(super) fn now() -> Traffic {
         opened: OPENED.load(Ordering::Acquire),
         closed,
     }
+}
+
+/// Puts what was written into the metrics: counting it there each time would take longer.
+pub(crate) fn tell() {
+    let Traffic { writes, bytes, .. } = now();
+    counter!("chat_writes_total").absolute(writes);
+    counter!("chat_written_bytes_total").absolute(bytes);
+}
+
+/// Says what the figures mean.
+pub(crate) fn describe() {
+    describe_counter!("chat_writes_total", "Writes to WebSocket connections that took something.");
+    describe_counter!("chat_written_bytes_total", Unit::Bytes, "What they took, before TLS.");
 }
