@@ -176,13 +176,14 @@ impl World {
     pub(super) fn rest(mut self) -> Report {
         self.chances = Chances { commit_fails: 0, read_fails: 0, crash: 0, notice_lost: 0 };
         self.agenda.retain(|_, step| !matches!(step, Step::Act(_) | Step::Read(_) | Step::Fate));
-        self.nodes.iter().for_each(|node| node.hub.set_strain(Strain::None));
         if self.nodes.len() == 1 {
+            // Under strain, too, what was committed reaches everybody.
             self.calm_down();
         } else {
             // Several nodes look now and then where their rooms end; one alone must know.
             self.nodes.iter().for_each(|node| node.hub.handle_lost());
         }
+        self.nodes.iter().for_each(|node| node.hub.set_strain(Strain::None));
         let deadline = self.steps + REST_STEPS_MAX;
         while !self.settle_down() {
             assert!(self.steps < deadline, "it does not come to rest: {}", self.unrest());
@@ -420,6 +421,7 @@ impl World {
         };
         self.next += 1;
         let hub = Arc::new(Hub::new(limits, Arc::new(AllowAll), MissingRooms::NotFound));
+        hub.set_strain(Strain::ALL[self.rng.usize(0..Strain::ALL.len())]);
         Node { life: self.next, hub, committing: false, asking: false }
     }
 
