@@ -149,6 +149,10 @@ pub const OVERLOAD_RISE: Duration = Duration::from_millis(500);
 /// How long the signs of a level must be gone until the server goes back to the one before.
 pub const OVERLOAD_FALL: Duration = Duration::from_secs(3);
 
+/// The share of its processors that a server must use for its late timers, or a full machine, to count as its own: what
+/// one takes that does less is others' work, and leaving off spares nothing of it. A wait for commits counts always.
+pub const OVERLOAD_OWN_SHARE_MIN: f64 = 0.1;
+
 /// The time between two log lines of what a stranger can repeat as often as they like.
 pub const REPEAT_LOG_PERIOD: Duration = Duration::from_secs(10);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_core::Strain;
 
-use crate::limits::{OVERLOAD_FALL, OVERLOAD_RISE};
+use crate::limits::{OVERLOAD_FALL, OVERLOAD_OWN_SHARE_MIN, OVERLOAD_RISE};
 
 /// What is seen of a server.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -22,6 +22,8 @@ pub(crate) struct Signs {
 /// When a level is reached.
 #[derive(Debug, Clone, Copy)]
 struct Threshold {
+    /// Below it, lateness and full processors are others' work.
+    own_cpu_min: f64,
     own_cpu: f64,
     machine_cpu: f64,
     /// Late enough to say of full processors that the server is among those who go short.
@@ -33,6 +35,7 @@ struct Threshold {
 /// Full processors alone shed what has no number, and no more: latencies may still be fine. Beyond that a server is really
 /// late. The gathering of busy rooms is some 150 ms at most, so 300 ms are not of its own making.
 const REACHED: Threshold = Threshold {
+    own_cpu_min: OVERLOAD_OWN_SHARE_MIN,
     own_cpu: 0.95,
     machine_cpu: 0.97,
     pressed: Duration::from_millis(20),
@@ -41,6 +44,7 @@ const REACHED: Threshold = Threshold {
 
 /// When a level is kept that was reached: less would have it come and go.
 const KEPT: Threshold = Threshold {
+    own_cpu_min: OVERLOAD_OWN_SHARE_MIN / 2.0,
     own_cpu: 0.85,
     machine_cpu: 0.9,
     pressed: Duration::from_millis(5),
@@ -50,9 +54,11 @@ const KEPT: Threshold = Threshold {
 impl Signs {
     /// The level that these are signs of.
     fn strain(&self, threshold: &Threshold) -> Strain {
-        let late = self.timer_late.max(self.commit_wait);
+        let has_part = self.own_cpu >= threshold.own_cpu_min;
+        let late = if has_part { self.timer_late.max(self.commit_wait) } else { self.commit_wait };
         let is_full = self.own_cpu >= threshold.own_cpu
-            || (self.machine_cpu.is_some_and(|busy| busy >= threshold.machine_cpu)
+            || (has_part
+                && self.machine_cpu.is_some_and(|busy| busy >= threshold.machine_cpu)
                 && late >= threshold.pressed);
         let mut strain = if is_full { Strain::ShedEphemeral } else { Strain::None };
         for (level, reached) in Strain::ALL.into_iter().skip(1).zip(threshold.late_ms) {
@@ -102,7 +108,7 @@ mod tests {
     const LOOK: Duration = Duration::from_millis(250);
 
     fn late(ms: u64) -> Signs {
-        Signs { timer_late: Duration::from_millis(ms), ..Signs::default() }
+        Signs { own_cpu: 0.5, timer_late: Duration::from_millis(ms), ..Signs::default() }
     }
 
     /// The levels, one after the other, where the signs are these for so many looks each.
@@ -141,6 +147,34 @@ mod tests {
             let by_commits = Signs { commit_wait: Duration::from_millis(ms), ..Signs::default() };
             assert_eq!(levels(&[(by_commits, 100)]), by_timer);
         }
+    }
+
+    #[test]
+    fn what_others_do_to_an_idle_server_is_no_overload_of_it() {
+        let idle = |own_cpu| Signs { own_cpu, machine_cpu: Some(1.0), ..late(9000) };
+        assert_eq!(levels(&[(idle(0.09), 1000)]), [Strain::None]);
+        assert_eq!(levels(&[(idle(0.1), 1000)]), Strain::ALL);
+        let around: Vec<_> = (0..200).flat_map(|_| [(idle(0.11), 8), (idle(0.06), 8)]).collect();
+        assert_eq!(levels(&around), Strain::ALL, "and it does not come and go");
+        let behind = Signs { commit_wait: Duration::from_secs(9), ..idle(0.0) };
+        assert_eq!(levels(&[(behind, 100)]), Strain::ALL, "commits are its own");
+        let down = levels(&[(idle(0.5), 100), (idle(0.01), 100)]);
+        assert_eq!(down.last(), Some(&Strain::None));
+    }
+
+    #[test]
+    fn a_machine_that_slept_is_not_late() {
+        let mut governor = Governor::default();
+        assert_eq!(governor.handle_signs(LOOK, &late(200)), Strain::None);
+        let asleep = Duration::from_hours(9);
+        // One look sees all of it, and the next none.
+        let mut levels: Vec<_> = (1..100)
+            .map(|look| {
+                governor.handle_signs(asleep + LOOK * look, &late(if look == 1 { 32_400_000 } else { 0 }))
+            })
+            .collect();
+        levels.dedup();
+        assert_eq!(levels, [Strain::ShedEphemeral, Strain::None]);
     }
 
     #[test]
