@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     num::NonZeroUsize,
-    sync::{Arc, OnceLock},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -90,7 +90,7 @@ struct Shared {
     metrics: Option<Metrics>,
     rates: Option<Rates>,
     under_overload: UnderOverload,
-    watched: OnceLock<()>,
+    watched: AtomicBool,
     drain_limit: Duration,
     lifecycle: Lifecycle,
 }
@@ -205,7 +205,7 @@ impl Server {
             metrics: None,
             rates: None,
             under_overload: UnderOverload::default(),
-            watched: OnceLock::new(),
+            watched: AtomicBool::new(false),
             drain_limit: DRAIN_WAIT_DEFAULT,
             lifecycle: Lifecycle::default(),
         })
@@ -299,11 +299,9 @@ impl Server {
     /// [`router`](Self::router) gives it a task. One at a time is enough: a second one ends at once.
     ///
     /// # Cancel safety
-    /// Dropping it leaves figures and strain as they were last.
+    /// Dropping it leaves the figures as they were last, and the server leaves nothing off any more.
     pub async fn watch(&self) {
-        if self.0.watched.set(()).is_ok() {
-            watch::keep(self).await;
-        }
+        watch::keep(self).await;
     }
 
     /// Closes all sockets, within `limit`: every command that has arrived is answered first, and each is closed with
@@ -351,6 +349,11 @@ impl Server {
 
     pub(crate) fn under_overload(&self) -> UnderOverload {
         self.0.under_overload
+    }
+
+    /// Whether somebody looks at the server.
+    pub(crate) fn watched(&self) -> &AtomicBool {
+        &self.0.watched
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {

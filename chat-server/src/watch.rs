@@ -1,6 +1,6 @@
 //! The server's look at itself: what it can bear, and whether that is too much now.
 
-use std::pin::pin;
+use std::{pin::pin, sync::atomic::Ordering};
 
 use chat_core::Strain;
 use metrics::{describe_gauge, gauge};
@@ -23,8 +23,30 @@ pub(crate) enum UnderOverload {
     Endure,
 }
 
+/// One looks at a server at a time. Where the looking ends, by a drain, a panic, or as nobody polls it, nothing is left
+/// off any more: nobody would take that back.
+struct Turn<'a>(&'a Server);
+
+impl<'a> Turn<'a> {
+    /// `None` where another one looks.
+    fn take(server: &'a Server) -> Option<Self> {
+        (!server.watched().swap(true, Ordering::AcqRel)).then_some(Self(server))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.0.under_overload() == UnderOverload::LeaveOff {
+            self.0.engine().set_strain(Strain::None);
+            show(Strain::None);
+        }
+        self.0.watched().store(false, Ordering::Release);
+    }
+}
+
 /// Looks again and again until a drain begins. Then nothing is refused any more that was let in.
 pub(crate) async fn keep(server: &Server) {
+    let Some(_turn) = Turn::take(server) else { return };
     describe_gauge!("chat_overload_level", "What the server leaves off: 0 nothing, to 4 new sends.");
     let mut drain = pin!(server.lifecycle().drain_begins());
     let (began, engine) = (Instant::now(), server.engine());
@@ -51,10 +73,6 @@ pub(crate) async fn keep(server: &Server) {
                 tell(before, strain, &signs);
             }
         }
-    }
-    if server.under_overload() == UnderOverload::LeaveOff {
-        engine.set_strain(Strain::None);
-        show(Strain::None);
     }
 }
 

@@ -195,3 +195,19 @@ async fn an_idle_server_that_others_hold_up_leaves_nothing_off() {
         sleep(Duration::from_millis(1)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_dropped_leaves_nothing_off_any_more_and_another_may_begin() {
+    let (server, store) = serve(|server| server).await;
+    let _sent = fall_behind(server.engine(), &store, Duration::from_secs(5)).await;
+    for _ in 0..2 {
+        let watched = timeout(Duration::from_secs(10), async {
+            tokio::join!(server.watch(), async {
+                server.watch().await; // A second one at a time ends at once.
+                assert_eq!(levels(&server, 20).await, Strain::ALL);
+            })
+        });
+        assert!(watched.await.is_err());
+        assert_eq!(server.engine().strain(), Strain::None);
+    }
+}
