@@ -117,7 +117,7 @@ struct Program {
 impl Program {
     async fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chat-server"))
-            .args(["--listen", "127.0.0.1:0", "--database", "sqlite::memory:"])
+            .args(["--listen", "127.0.0.1:0", "--database", "sqlite::memory:", "--degradation", "off"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

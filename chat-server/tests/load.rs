@@ -114,7 +114,8 @@ async fn a_mixture_passes() {
 
 #[tokio::test]
 async fn a_server_that_is_started_for_the_run_is_looked_at_and_leaves_nothing() {
-    let server = Started::start(Path::new(env!("CARGO_BIN_EXE_chat-server")), &[]).await.unwrap();
+    let flags = ["--degradation".into(), "off".into()];
+    let server = Started::start(Path::new(env!("CARGO_BIN_EXE_chat-server")), &flags).await.unwrap();
     let settings = settings(Scenario::Room, Subprotocol::Plain);
     let found = run(&settings, server.target(), Some(server.pid()), &()).await.unwrap();
     assert!(found.verdict.is_good(), "{:?}", found.verdict);

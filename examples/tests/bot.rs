@@ -52,7 +52,7 @@ impl Running {
     async fn start(database: &Path) -> Self {
         let missing = MissingRooms::Create { rooms_max: 10 };
         let engine = Engine::builder(open(database).await).missing_rooms(missing).build().await.unwrap();
-        let server = Server::builder(engine.clone()).authenticator(OpenAuth).build();
+        let server = Server::builder(engine.clone()).authenticator(OpenAuth).endure_overload().build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, asked) = oneshot::channel::<()>();

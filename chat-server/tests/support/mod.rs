@@ -50,13 +50,13 @@ impl TestServer {
         Self::serve(set(Self::builder(chat_core::policy::AllowAll).await).build()).await
     }
 
-    /// A server to be, to which a test adds what it is about.
+    /// A server to be, to which a test adds what it is about. It does not mind what else the machine has to do.
     pub(crate) async fn builder(policy: impl Policy) -> ServerBuilder {
         let engine = Engine::builder(MemoryStore::new())
             .policy(policy)
             .missing_rooms(MissingRooms::Create { rooms_max: 100 })
             .build();
-        Server::builder(engine.await.unwrap()).authenticator(OpenAuth)
+        Server::builder(engine.await.unwrap()).authenticator(OpenAuth).endure_overload()
     }
 
     pub(crate) async fn serve(server: Server) -> Self {

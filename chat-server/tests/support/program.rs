@@ -107,6 +107,7 @@ impl Home {
             .args(["--database", &database])
             .args(if arguments.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(if arguments.contains(&"--auth") { &[][..] } else { &["--auth", "open"] })
+            .args(["--degradation", "off"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
