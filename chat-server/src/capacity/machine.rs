@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// What does not change while the process runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Bounds {
-    /// Processors that the process may use.
+    /// Processors that the process may use, or a share of one.
     pub processors: f64,
     /// Memory that it may have.
     pub memory_bytes: Option<f64>,
@@ -48,14 +48,20 @@ pub(super) struct Look {
 }
 
 pub(super) fn bounds() -> Bounds {
-    let processors = available_parallelism().map_or(1, usize::from);
+    let whole = available_parallelism().map_or(1, usize::from);
     let descriptors = rlimit::Resource::NOFILE.get_soft().ok().filter(|max| *max != rlimit::INFINITY);
     #[expect(clippy::cast_precision_loss, reason = "figures to reckon with, far below 2^53")]
     Bounds {
-        processors: processors as f64,
+        processors: processors_of(whole as f64, os::cgroup_processors()),
         memory_bytes: os::memory_bytes(),
         descriptors: descriptors.map(|max| max as f64),
     }
+}
+
+/// Of a control group's part of the processors the standard library tells the whole ones, and at least one.
+fn processors_of(whole: f64, part: Option<f64>) -> f64 {
+    // Where there are fewer than the part has whole ones, the process may not run on more of them.
+    part.filter(|part| part.floor().max(1.0) <= whole).unwrap_or(whole)
 }
 
 /// Reads from memory of the kernel, which waits for no disk: some tens of microseconds.
@@ -80,7 +86,10 @@ pub(super) fn processors() -> Option<Processors> {
 mod os {
     #![expect(clippy::cast_precision_loss, reason = "figures to reckon with, far below 2^53")]
 
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
 
     use procfs::{Current, CurrentSI, KernelStats, Meminfo, net::dev_status, process::Process};
 
@@ -107,30 +116,63 @@ mod os {
 
     /// The machine's memory, or the part of it that the process may have.
     pub(super) fn memory_bytes() -> Option<f64> {
-        let machine = Meminfo::current().ok()?.mem_total;
-        Some(cgroup_memory_bytes().map_or(machine, |limit| limit.min(machine)) as f64)
+        let machine = Meminfo::current().ok()?.mem_total as f64;
+        Some(cgroup_memory_bytes().map_or(machine, |limit| limit.min(machine)))
     }
 
-    /// The least of the limits of the process's control group and those around it.
-    fn cgroup_memory_bytes() -> Option<u64> {
-        let groups = Process::myself().and_then(|process| process.cgroups()).ok()?;
-        let limits = groups.0.iter().filter_map(|group| {
-            let (root, file) = match group.hierarchy {
-                0 => (Path::new("/sys/fs/cgroup"), "memory.max"),
-                _ if group.controllers.iter().any(|controller| controller == "memory") => {
-                    (Path::new("/sys/fs/cgroup/memory"), "memory.limit_in_bytes")
+    /// The part of the processors that the process's control group may use.
+    pub(super) fn cgroup_processors() -> Option<f64> {
+        least(cgroup_limits("cpu", &["cpu.max"], &["cpu.cfs_quota_us", "cpu.cfs_period_us"], quota))
+    }
+
+    /// `50000 100000` is a half; `max 100000` and `-1 100000` are no limit.
+    pub(super) fn quota(text: &str) -> Option<f64> {
+        let (quota, period) = text.trim().split_once(char::is_whitespace)?;
+        let (quota, period): (f64, f64) = (quota.parse().ok()?, period.trim().parse().ok()?);
+        (quota > 0.0 && period > 0.0).then(|| quota / period)
+    }
+
+    fn cgroup_memory_bytes() -> Option<f64> {
+        least(cgroup_limits("memory", &["memory.max"], &["memory.limit_in_bytes"], bytes))
+    }
+
+    fn bytes(text: &str) -> Option<f64> {
+        text.trim().parse::<u64>().ok().map(|bytes| bytes as f64)
+    }
+
+    fn least(limits: Vec<f64>) -> Option<f64> {
+        limits.into_iter().reduce(f64::min)
+    }
+
+    /// The limits of the process's control group and of those around it. They stand in these files, of the unified
+    /// hierarchy or of this controller's own.
+    fn cgroup_limits(
+        controller: &str,
+        unified: &[&str],
+        own: &[&str],
+        parse: fn(&str) -> Option<f64>,
+    ) -> Vec<f64> {
+        let Ok(groups) = Process::myself().and_then(|process| process.cgroups()) else { return Vec::new() };
+        let limits = groups.0.iter().flat_map(|group| {
+            let (root, files) = match group.hierarchy {
+                0 => (PathBuf::from("/sys/fs/cgroup"), unified),
+                _ if group.controllers.iter().any(|one| one == controller) => {
+                    (Path::new("/sys/fs/cgroup").join(controller), own)
                 }
-                _ => return None,
+                _ => return Vec::new(),
             };
             let path = root.join(group.pathname.trim_start_matches('/'));
             // In a container the path may be that of the world outside: then the root is the container's own.
-            let around = path.ancestors().take_while(|at| at.starts_with(root)).collect::<Vec<_>>();
+            let around = path.ancestors().take_while(|at| at.starts_with(&root));
             around
-                .into_iter()
-                .filter_map(|at| fs::read_to_string(at.join(file)).ok()?.trim().parse().ok())
-                .min()
+                .filter_map(|at| {
+                    let texts: Vec<_> =
+                        files.iter().filter_map(|file| fs::read_to_string(at.join(file)).ok()).collect();
+                    parse(&texts.join(" "))
+                })
+                .collect()
         });
-        limits.min()
+        limits.collect()
     }
 
     /// Loopback has no speed, and virtual links often none either.
@@ -166,6 +208,10 @@ mod os {
         None
     }
 
+    pub(super) const fn cgroup_processors() -> Option<f64> {
+        None
+    }
+
     pub(super) const fn links() -> Vec<Link> {
         Vec::new()
     }
@@ -188,6 +234,32 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn a_control_group_may_have_a_part_of_a_processor() {
+        for (text, part) in
+            [("50000 100000\n", Some(0.5)), ("150000\n 100000\n", Some(1.5)), ("max 100000", None)]
+        {
+            assert_eq!(os::quota(text), part, "{text:?}");
+        }
+        for text in ["-1\n 100000\n", "", "5", "1 0", "0 1", "x y"] {
+            assert_eq!(os::quota(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_counts_as_it_is_where_it_is_what_there_is() {
+        for (whole, part, expected) in [
+            (2.0, None, 2.0),
+            (1.0, Some(0.5), 0.5),
+            (1.0, Some(1.5), 1.5),
+            (2.0, Some(4.0), 2.0),
+            (4.0, Some(4.5), 4.5),
+        ] {
+            assert_eq!(Some(processors_of(whole, part)), Some(expected), "{part:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn linux_tells_of_the_process_and_of_the_machine() {
         let (look, bounds) = (look(), bounds());
         let processors = look.processors.unwrap();
@@ -195,6 +267,6 @@ mod tests {
         let (resident, memory) = (look.resident_bytes.unwrap(), bounds.memory_bytes.unwrap());
         assert!(resident > 100_000.0 && resident < memory, "{resident} of {memory}");
         assert!(look.descriptors.unwrap() >= 3.0);
-        assert!(bounds.processors >= 1.0);
+        assert!(bounds.processors > 0.0);
     }
 }
