@@ -144,6 +144,8 @@ pub struct ServerCost {
     pub pid: u32,
     /// Milliseconds of processor time a second.
     pub cpu_ms_per_s: f64,
+    /// The same of the one thread that used most.
+    pub busiest_thread_ms_per_s: f64,
     /// Microseconds of processor time for each event that was delivered; `None` where there was none.
     pub us_per_delivery: Option<f64>,
     /// Microseconds of processor time for each message that was acked, all its deliveries included.

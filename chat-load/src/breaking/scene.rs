@@ -11,8 +11,7 @@ use crate::{
 /// message and 0.2 us a delivery; the tool takes half as much. Latencies rise with the square of the users.
 pub(crate) fn measured(users: usize) -> Measurement {
     let n = f64::from(u32::try_from(users).unwrap());
-    let seconds = 5.0;
-    let deliveries = n * (n - 1.0);
+    let (seconds, deliveries) = (5.0, n * (n - 1.0));
     let server = 5.0 + 0.2 * n + 0.0002 * deliveries;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, far from any bound")]
     let count = |a_second: f64| (a_second * seconds) as u64;
@@ -51,6 +50,7 @@ pub(crate) fn measured(users: usize) -> Measurement {
         server: Some(ServerCost {
             pid: 1,
             cpu_ms_per_s: server,
+            busiest_thread_ms_per_s: server / 2.0,
             us_per_delivery: Some(server * 1e3 / deliveries),
             us_per_message: Some(server * 1e3 / n),
             memory_before_bytes: 8 << 20,

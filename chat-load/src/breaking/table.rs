@@ -25,7 +25,7 @@ impl fmt::Display for BreakingTable<'_> {
         let found = self.0;
         writeln!(
             f,
-            "{}: {}, {} messages/s for each who talks, {} bytes of text, {} processors\n",
+            "{}: {}, {}/s messages of each who talks, {} bytes of text, {} processors\n",
             found.subject, found.scenario, found.rate, found.text_bytes, found.processors
         )?;
         writeln!(
@@ -148,7 +148,17 @@ impl BreakingPoint {
         let FirstWall { wall, used } = self.first_wall.as_ref()?;
         let used = used * 100.0;
         Some(if used >= 100.0 {
-            format!("{wall}: {used:.0} % of it was used")
+            let at = self.breaking_step().and_then(|step| step.cpu);
+            let thread = at.filter(|cpu| {
+                *wall == Wall::Cpu
+                    && cpu.is_thread_full()
+                    && !cpu.is_machine_full()
+                    && !cpu.is_server_at_wall()
+            });
+            let why = thread.map_or_else(String::new, |cpu| {
+                format!(": one of its threads took {:.0} % of a processor", cpu.thread * 100.0)
+            });
+            format!("{wall}: {used:.0} % of it was used{why}")
         } else {
             format!(
                 "none was reached: p99, or what was late, came first; the nearest was {wall}, {used:.0} % used"

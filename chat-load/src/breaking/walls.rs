@@ -17,6 +17,10 @@ pub const CPU_SHARE: f64 = 0.8;
 /// that waits for nothing but its next task is idle at times.
 pub const FULL_SHARE: f64 = 0.95;
 
+/// A thread that takes this share of one processor does little else, and what only it can do waits for it: the rest of its
+/// time goes to what it waits for, a disk for one.
+const THREAD_FULL_SHARE: f64 = 0.9;
+
 /// Who uses the processors, each as a share of all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CpuShares {
@@ -28,6 +32,8 @@ pub struct CpuShares {
     pub others: f64,
     /// All of them.
     pub machine: f64,
+    /// The server's busiest thread, as a share of one processor.
+    pub thread: f64,
 }
 
 impl CpuShares {
@@ -38,7 +44,9 @@ impl CpuShares {
         let tool = found.tool.cpu_ms_per_s / all;
         // The two are counted in nanoseconds and the machine in hundredths of a second.
         let machine = (found.machine.cpu_ms_per_s / all).max(server + tool);
-        Some(Self { server, tool, others: machine - server - tool, machine })
+        let others = (machine - server - tool).max(0.0);
+        let thread = found.server.as_ref()?.busiest_thread_ms_per_s / 1e3;
+        Some(Self { server, tool, others, machine, thread })
     }
 
     /// Whether the server alone is at its wall.
@@ -52,9 +60,14 @@ impl CpuShares {
         self.machine >= FULL_SHARE && self.server + self.tool >= CPU_SHARE
     }
 
+    /// Whether a thread of the server is full: others of its threads, and processors, are of no use to what waits for it.
+    pub fn is_thread_full(&self) -> bool {
+        self.thread >= THREAD_FULL_SHARE
+    }
+
     /// How much of the wall is used, 1 being all of it.
     fn used(&self) -> f64 {
-        let alone = self.server / CPU_SHARE;
+        let alone = (self.server / CPU_SHARE).max(self.thread / THREAD_FULL_SHARE);
         if self.is_machine_full() { alone.max(self.machine / FULL_SHARE) } else { alone }
     }
 }
@@ -113,6 +126,17 @@ mod tests {
             [Wall::Commits, Wall::Network, Wall::Descriptors].each_ref().map(shown),
             ["0.3", "0.4", "0.5"]
         );
+    }
+
+    #[test]
+    fn a_full_thread_is_the_wall_of_whoever_has_but_one() {
+        let mut found = measured(1000);
+        let server = found.server.as_mut().unwrap();
+        (server.cpu_ms_per_s, server.busiest_thread_ms_per_s) = (930.0, 920.0);
+        let shares = CpuShares::of(&found).unwrap();
+        assert!(shares.is_thread_full() && !shares.is_server_at_wall() && !shares.is_machine_full());
+        let used = walls(&found, None)[&Wall::Cpu];
+        assert!((used - 0.92 / THREAD_FULL_SHARE).abs() < 1e-9, "{used}");
     }
 
     #[test]

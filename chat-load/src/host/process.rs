@@ -22,6 +22,8 @@ pub struct Process {
     pid: u32,
     /// The nanoseconds of each thread at the last look.
     tasks: BTreeMap<u32, u64>,
+    /// The same when it was marked.
+    marked: BTreeMap<u32, u64>,
     total: Duration,
 }
 
@@ -31,7 +33,8 @@ impl Process {
     /// # Errors
     /// [`ProcessError`] where there is no such process, or no Linux.
     pub fn new(pid: u32) -> Result<Self, ProcessError> {
-        let mut process = Self { pid, tasks: BTreeMap::new(), total: Duration::ZERO };
+        let mut process =
+            Self { pid, tasks: BTreeMap::new(), marked: BTreeMap::new(), total: Duration::ZERO };
         process.cpu()?;
         Ok(process)
     }
@@ -70,6 +73,17 @@ impl Process {
         Ok(self.total)
     }
 
+    /// From here on [`busiest_thread`](Self::busiest_thread) counts: from the last look.
+    pub fn mark(&mut self) {
+        self.marked.clone_from(&self.tasks);
+    }
+
+    /// The time of the one thread that has used most from the mark to the last look, of those that are there still.
+    pub fn busiest_thread(&self) -> Duration {
+        let spent = self.tasks.iter().map(|(id, spent)| spent - self.marked.get(id).unwrap_or(&0).min(spent));
+        Duration::from_nanos(spent.max().unwrap_or_default())
+    }
+
     /// The memory that it holds (resident), in bytes.
     ///
     /// # Errors
@@ -105,10 +119,13 @@ mod tests {
                 black_box(begun);
             }
         };
+        process.mark();
         std::thread::scope(|scope| {
             scope.spawn(|| spin(50));
             spin(60);
             let spent = process.cpu().unwrap().saturating_sub(before);
+            let busiest = process.busiest_thread();
+            assert!(busiest > Duration::ZERO && busiest <= spent, "{busiest:?} of {spent:?}");
             // How much a busy machine gives is its own business; more than there is it cannot give.
             assert!(spent > Duration::from_millis(5), "{spent:?}");
         });

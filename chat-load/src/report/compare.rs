@@ -34,7 +34,7 @@ pub(super) fn walls(report: &Report) -> String {
     });
     let head = ["where it broke", "users", "CPU", "commits", "network", "memory", "descriptors", "first"];
     format!(
-        "## How much of each wall was used\n\n{}\nThe CPU's wall is 80 % of the processors, or full ones; that of commits is \
+        "## How much of each wall was used\n\n{}\nThe CPU's wall is 80 % of the processors, or full ones, or a thread that takes 90 % of one; that of commits is \
          what the server says of itself, or the time of one writer; that of the network is not known unless its speed is; that of \
          memory is what could be had; that of descriptors what the process may open.\n",
         table(&head, rows)

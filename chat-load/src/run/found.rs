@@ -61,6 +61,8 @@ pub(super) struct Found {
     pub(super) opening: Duration,
     pub(super) before: Look,
     pub(super) after: Look,
+    /// Processor time of the server's busiest thread between the two.
+    pub(super) busiest_thread: Duration,
     pub(super) memory: Memory,
     /// Of the server.
     pub(super) descriptors: Option<Descriptors>,
@@ -93,6 +95,7 @@ impl Found {
         ServerCost {
             pid,
             cpu_ms_per_s: self.a_second(cpu),
+            busiest_thread_ms_per_s: self.a_second(self.busiest_thread),
             us_per_delivery: each(cpu, self.traffic().delivered),
             us_per_message: each(cpu, self.traffic().acked),
             memory_before_bytes: before,

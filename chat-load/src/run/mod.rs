@@ -233,9 +233,11 @@ impl<P: Progress> Run<'_, P> {
         let word_before = self.word().await;
         let storms = self.storms();
         let before = self.look()?;
+        self.server.iter_mut().for_each(Process::mark);
         self.shared.tally.borrow_mut().begin_window();
         self.measure(&mut memory).await?;
         let after = self.look()?;
+        let busiest_thread = self.server.as_ref().map(Process::busiest_thread).unwrap_or_default();
         let descriptors = self.descriptors()?;
         self.shared.tally.borrow_mut().end_window();
         let word_after = self.word().await;
@@ -246,7 +248,17 @@ impl<P: Progress> Run<'_, P> {
         verify::settle(&self.users, &self.shared, self.settings.settle).await;
         let words = (word_before, word_after);
         let processors = processors()?;
-        let found = Found { opening, before, after, memory, descriptors, processors, words, whole_storm };
+        let found = Found {
+            opening,
+            before,
+            after,
+            busiest_thread,
+            memory,
+            descriptors,
+            processors,
+            words,
+            whole_storm,
+        };
         Ok(self.conclude(&found))
     }
 
