@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    BreakingPoint, CPU_SHARE, CountedBy, FirstWall, Fit, Model, P99_MAX_MS, Prediction, Step, search::End,
-};
+use super::{BreakingPoint, CPU_SHARE, CountedBy, FirstWall, Fit, Model, P99_MAX_MS, Step, search::End};
 use crate::{
     host::{Growth, Wall},
     measurement::ratio,
@@ -106,7 +104,7 @@ fn lines(found: &BreakingPoint) -> Vec<(&'static str, String)> {
         let text = "writes and bytes are the reads and bytes of the load tool: the server counts none";
         lines.push(("", text.to_owned()));
     }
-    lines.push(("prediction", prediction_text(found.prediction.as_ref(), found.growth)));
+    lines.push(("prediction", prediction_text(found)));
     for (users, failure) in found.failures() {
         lines.push(("FAILED", format!("with {users} users: {failure}")));
     }
@@ -204,9 +202,17 @@ pub(crate) fn better_text(coefficients: &[f64]) -> String {
 }
 
 /// What the server had predicted, and whether it was right.
-pub(crate) fn prediction_text(prediction: Option<&Prediction>, growth: Growth) -> String {
-    let Some(found) = prediction else { return "the server predicts nothing of itself".to_owned() };
-    let growth = match growth {
+pub(crate) fn prediction_text(point: &BreakingPoint) -> String {
+    let Some(found) = &point.prediction else {
+        let mut measured = point.steps.iter().filter_map(|step| step.measurement.as_ref());
+        let text = if measured.any(|found| found.capacity.is_some()) {
+            "nothing was measured to hold the server's prediction against"
+        } else {
+            "the server predicts nothing of itself"
+        };
+        return text.to_owned();
+    };
+    let growth = match point.growth {
         Growth::Members => "more people in the same rooms",
         Growth::Rooms => "more such rooms",
     };

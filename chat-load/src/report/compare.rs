@@ -45,7 +45,7 @@ pub(super) fn walls(report: &Report) -> String {
 pub(super) fn headroom(report: &Report) -> String {
     let mut text = "## Headroom\n\n".to_owned();
     for Side { point, .. } in &report.sides {
-        let told = prediction_text(point.prediction.as_ref(), point.growth);
+        let told = prediction_text(point);
         let _ = writeln!(text, "- {}: {told}.", plain(&point.subject));
         let Some(found) = &point.prediction else { continue };
         if let Some(ratio) = found.headroom_ratio {

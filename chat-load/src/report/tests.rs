@@ -207,3 +207,14 @@ fn the_report_is_written_into_a_folder_that_need_not_be_there() {
     let error = report(vec![ours()]).write(&out.join("breaking-point.md")).unwrap_err();
     assert!(error.to_string().contains("breaking-point.md"), "{error}");
 }
+
+#[test]
+fn a_server_that_predicts_is_not_said_to_predict_nothing_where_no_breaking_point_was_found() {
+    let mut found = measured(400);
+    found.capacity = Some(Capacity { breaking_by_members: Some(2500.0), ..Capacity::default() });
+    let settings = Settings::new(Scenario::Room);
+    let point = made_up("chat-server", &settings, vec![found], Some(400), None);
+    let markdown = file(&report(vec![Side { point, settings }]).files().unwrap(), "breaking-point.md");
+    assert!(markdown.contains("nothing was measured to hold the server's prediction against"), "{markdown}");
+    assert!(!markdown.contains("predicts nothing"), "{markdown}");
+}
