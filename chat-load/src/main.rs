@@ -74,6 +74,7 @@ async fn search(quest: &Quest, as_json: bool) -> Result<bool, AnyError> {
 /// Searches at one server after the other. What was found stands in the report, also where it is not good.
 async fn report(quests: &[Quest], out: &Path) -> Result<bool, AnyError> {
     let mut interrupt = Interrupt::new()?;
+    Report::check(out)?;
     let machine = Machine::look()?;
     let mut sides = Vec::new();
     for Quest { subject, bounds, time_max } in quests {

@@ -74,6 +74,17 @@ impl Report {
         Ok(())
     }
 
+    /// Looks whether a report could be written into a folder, which is made if it is not there: before all that is
+    /// measured for it.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`].
+    pub fn check(folder: &Path) -> Result<(), ReportError> {
+        let tried = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+        let failed = |source| ReportError::Write { path: folder.display().to_string(), source };
+        tried.map(drop).map_err(failed)
+    }
+
     fn files(&self) -> Result<Files, ReportError> {
         let plots = plots::plots(&self.sides)?;
         let markdown = text::text(self, &plots);

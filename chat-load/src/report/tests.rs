@@ -218,3 +218,15 @@ fn a_server_that_predicts_is_not_said_to_predict_nothing_where_no_breaking_point
     assert!(markdown.contains("nothing was measured to hold the server's prediction against"), "{markdown}");
     assert!(!markdown.contains("predicts nothing"), "{markdown}");
 }
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_found_before_anything_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("new");
+    Report::check(&new).unwrap();
+    assert_eq!(fs::read_dir(&new).unwrap().count(), 0, "nothing is left there");
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Report::check(&file).unwrap_err().to_string();
+    assert!(error.contains("file cannot be written"), "{error}");
+}
