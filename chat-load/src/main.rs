@@ -75,6 +75,9 @@ async fn search(quest: &Quest, as_json: bool) -> Result<bool, AnyError> {
 async fn report(quests: &[Quest], out: &Path) -> Result<bool, AnyError> {
     let mut interrupt = Interrupt::new()?;
     Report::check(out)?;
+    for Quest { subject, .. } in quests {
+        subject.server.try_start(interrupt.wait()).await?;
+    }
     let machine = Machine::look()?;
     let mut sides = Vec::new();
     for Quest { subject, bounds, time_max } in quests {

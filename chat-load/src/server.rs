@@ -74,17 +74,8 @@ impl Server {
         let mut until = pin!(until);
         // Before a server starts, as it inherits the limit.
         raise_descriptors().map_err(RunError::from)?;
-        let starting = async {
-            match self {
-                Self::Ours { program, flags } => Started::start(program, flags).await.map(Some),
-                Self::Others { program, arguments } => {
-                    Started::start_other(program, arguments).await.map(Some)
-                }
-                Self::Running { .. } => Ok(None),
-            }
-        };
         let started = tokio::select! {
-            started = starting => started?,
+            started = self.started() => started?,
             told = until.as_mut() => return Err(MeasureError::Told(told.into())),
         };
         let (target, pid) = match (&started, self) {
@@ -101,5 +92,35 @@ impl Server {
             server.stop().await.map_err(MeasureError::Stop)?;
         }
         measured
+    }
+
+    /// Starts it once, where it is one to be started, and ends it: before the time for what comes first is spent.
+    ///
+    /// # Errors
+    /// [`MeasureError`].
+    ///
+    /// # Cancel safety
+    /// Dropping it kills what was started.
+    pub async fn try_start<E: Error + Send + Sync + 'static>(
+        &self,
+        until: impl Future<Output = E>,
+    ) -> Result<(), MeasureError> {
+        let started = tokio::select! {
+            started = self.started() => started?,
+            told = until => return Err(MeasureError::Told(told.into())),
+        };
+        match started {
+            Some(server) => server.stop().await.map_err(MeasureError::Stop),
+            None => Ok(()),
+        }
+    }
+
+    /// A fresh one; `None` where it runs already.
+    async fn started(&self) -> Result<Option<Started>, StartError> {
+        match self {
+            Self::Ours { program, flags } => Started::start(program, flags).await.map(Some),
+            Self::Others { program, arguments } => Started::start_other(program, arguments).await.map(Some),
+            Self::Running { .. } => Ok(None),
+        }
     }
 }

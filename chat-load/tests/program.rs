@@ -250,6 +250,20 @@ async fn a_server_that_cannot_be_used_is_named() {
 }
 
 #[tokio::test]
+async fn a_report_whose_second_server_does_not_start_ends_before_the_first_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let no_program = folder.path().join("original");
+    fs::write(&no_program, "").unwrap();
+    let out = folder.path().join("out");
+    let (no_program, out) = (no_program.to_str().unwrap(), out.to_str().unwrap());
+    // Nobody is at the first one: that would be told as soon as it is measured.
+    let arguments = ["report", "--url", "http://127.0.0.1:1", "--original", no_program, "--out", out];
+    let (code, line) = complaint(&arguments).await;
+    assert_eq!(code, Some(1));
+    assert!(line.contains("original cannot be started"), "{line}");
+}
+
+#[tokio::test]
 async fn a_mistake_on_the_command_line_is_named() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let empty = empty.path().to_str().unwrap();
