@@ -230,3 +230,14 @@ fn a_folder_that_cannot_be_written_to_is_found_before_anything_is_measured() {
     let error = Report::check(&file).unwrap_err().to_string();
     assert!(error.contains("file cannot be written"), "{error}");
 }
+
+#[test]
+fn a_seed_model_that_is_far_off_is_said_not_to_have_the_servers_form() {
+    let misfit = "has not the form of this server: one read brought";
+    let text = |report: &Report| file(&report.files().unwrap(), "breaking-point.md");
+    let mut side = ours();
+    assert!(!text(&report(vec![ours()])).contains(misfit), "it follows the model");
+    side.point.models.seed.fit.as_mut().unwrap().relative_rms = 0.44;
+    let text = text(&report(vec![side]));
+    assert!(text.contains("off by 44 %") && text.contains(misfit), "{text}");
+}

@@ -242,7 +242,9 @@ fn cpu(report: &Report, plots: &[Plot]) -> String {
         "Two models of the server's processor time in milliseconds a second, by least squares of the relative errors, no \
          coefficient below 0. The seed model: `n × (c + s × (n − 1))` for n users of one room who each say a message a \
          second, and `c·messages + s·deliveries` for all else. The better model: `a + c·messages + w·writes + b·bytes`, by \
-         which a server that puts several deliveries into one write pays for that write once.\n"
+         which a server that puts several deliveries into one write pays for that write once. A coefficient of 0 does not say \
+         that something costs nothing: what rises together with others is counted with them. Where a model is at the CPU wall \
+         is for the server alone, at 80 % of all processors: neither a load tool beside it nor a thread that is full is in it.\n"
     );
     for Side { point, .. } in &report.sides {
         let models = &point.models;
@@ -263,6 +265,9 @@ fn cpu(report: &Report, plots: &[Plot]) -> String {
                 point.sentence()
             );
         }
+        if let Some(why) = misfit(point) {
+            let _ = writeln!(text, "{why}\n");
+        }
         if models.counted_by == CountedBy::Tool {
             let _ = writeln!(
                 text,
@@ -271,6 +276,24 @@ fn cpu(report: &Report, plots: &[Plot]) -> String {
         }
     }
     text
+}
+
+/// What the seed model misses, where it is off by much and deliveries came together.
+fn misfit(point: &BreakingPoint) -> Option<String> {
+    const OFF: f64 = 0.25;
+    let seed = point.models.seed.fit.as_ref().filter(|fit| fit.relative_rms > OFF)?;
+    let least = point.steps_by_users().into_iter().find_map(|step| step.measurement.as_ref())?;
+    let most = at_most(point)?;
+    let [few, many] = [least, most].map(|found| ratio(found.traffic.delivered, found.traffic.reads));
+    (many > 2.0 * few).then(|| {
+        format!(
+            "The seed model, off by {:.0} %, has not the form of this server: one read brought {few:.1} deliveries with {} \
+             users and {many:.1} with {}, so a delivery has no one cost.",
+            seed.relative_rms * 100.0,
+            thousands(least.users),
+            thousands(most.users),
+        )
+    })
 }
 
 /// The largest number of users that a server held, and what was measured of them.
