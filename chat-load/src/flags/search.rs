@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::Path, time::Duration};
 
-use chat_load::{Bounds, Echo, Look, Messages, Scenario, Server, Settings, Subject};
+use chat_load::{Bounds, Look, Messages, Scenario, Server, Settings, Subject};
 use clap::{Args, ValueEnum};
 
 use super::{Load, Refusal, USERS_MAX, check, seconds};
@@ -78,7 +78,7 @@ impl Search {
             return Err(Refusal(format!("--original: {} is not there", path.display())));
         }
         let quest = self.quest()?;
-        let messages = Messages::new(&original_look());
+        let messages = Messages::new(&Look::original());
         let messages = messages.map_err(|error| Refusal(format!("--original: {error}")))?;
         let settings = Settings { messages: Some(messages), tokens: Vec::new(), ..quest.subject.settings };
         check(&settings)?;
@@ -147,27 +147,16 @@ impl Growing {
     }
 }
 
-/// How messages look at the server that others are compared with.
-fn original_look() -> Look {
-    Look {
-        path: "/ws/{room}?user={user}&role={role}".to_owned(),
-        enter: None,
-        entered: Some(r#"{"type":"joined",*"#.to_owned()),
-        send: r#"{"id":{id},"text":"{text}"}"#.to_owned(),
-        ack: Some(r#"{"type":"ack","id":{id},*"#.to_owned()),
-        delivery: r#"{"type":"message",*"room":"{room}","user":"{user}",*"text":"{text}",*"#.to_owned(),
-        echo: Echo::None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use chat_load::Echo;
+
     use super::*;
 
     #[test]
     fn messages_of_the_original_look_as_its_own_script_says() {
         let script = include_str!("../../../benches/original/load");
-        let Look { path, enter, entered, send, ack, delivery, echo } = original_look();
+        let Look { path, enter, entered, send, ack, delivery, echo } = Look::original();
         let flags = [("path", Some(path)), ("enter", enter), ("entered", entered), ("send", Some(send))];
         for (flag, form) in flags.into_iter().chain([("ack", ack), ("delivery", Some(delivery))]) {
             match form {
